@@ -1,0 +1,92 @@
+"""Lesson 1: an image is a sequence.
+
+A 28 x 28 image of a handwritten digit is read row by row, from top to bottom: 28 timesteps of
+28 features. A recurrent layer carries what it has seen from row to row in its state, and a
+dense layer names the digit from the state after the last row.
+
+    python classic.py
+    python classic.py --cell SimpleRNN --units 256 --epochs 5
+"""
+
+from typing import Literal
+
+import common  # before Keras, because it keeps TensorFlow's start quiet
+
+import keras
+from keras import layers
+from pydantic import PositiveFloat, PositiveInt
+
+
+class Config(common.RunConfig):
+    """What you can change, here or on the command line."""
+
+    cell: Literal["SimpleRNN", "GRU", "LSTM"] = "LSTM"  # kind of recurrent layer
+    units: PositiveInt = 128  # units of each recurrent layer
+    layers: PositiveInt = 1  # recurrent layers, one on top of the other
+    bidirectional: bool = False  # read the rows in both directions
+    dropout: common.Share = 0.0  # share of each recurrent layer's outputs dropped in training
+    epochs: PositiveInt = 3  # times that the network sees every training image
+    batch_size: PositiveInt = 64  # images of one weight update
+    learning_rate: PositiveFloat | None = None  # at its peak; None: 0.01, 0.001 for SimpleRNN
+    warmup: common.Share = 0.3  # share of the training in which the learning rate climbs
+    clip_norm: PositiveFloat = 1.0  # longest gradient; a longer one is shortened to it
+
+
+def classif_rnn_network(
+    T: int,
+    D: int,
+    cell: str = "LSTM",
+    units: int = 128,
+    depth: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    classes: int = 10,
+) -> keras.Model:
+    """Build a network that reads T timesteps of D features and names one class.
+
+    Returns:
+        A model from raw pixels (batch, T, D), 0 to 255, to logits (batch, classes).
+    """
+    pixels = keras.Input((T, D), dtype="uint8", name="pixels")
+    x = layers.Rescaling(1 / 255)(pixels)
+    for level in range(depth):
+        # All layers but the last hand their state at every timestep to the next layer.
+        recurrent = getattr(layers, cell)(units, return_sequences=level < depth - 1)
+        x = layers.Bidirectional(recurrent)(x) if bidirectional else recurrent(x)
+        if dropout:
+            x = layers.Dropout(dropout)(x)
+    logits = layers.Dense(classes, name="logits")(x)
+    return keras.Model(pixels, logits, name="classif_rnn_network")
+
+
+def main(config: Config) -> dict[str, float]:
+    """Train and test the network; return the figures of the test."""
+    common.set_seed(config.seed)
+    train, validation, test = common.load_digits(config)
+    batches = common.EpochBatches(
+        lambda random: common.shuffled(train, random), config.batch_size, config.seed
+    )
+
+    T, D = train.x.shape[1:]
+    network = classif_rnn_network(
+        T, D, config.cell, config.units, config.layers, config.bidirectional, config.dropout
+    )
+    peak = config.learning_rate or (0.001 if config.cell == "SimpleRNN" else 0.01)
+    schedule = common.one_cycle(peak, config.epochs * len(batches), config.warmup)
+    network.compile(
+        optimizer=keras.optimizers.Adam(schedule, global_clipnorm=config.clip_norm),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    folder = common.new_run_folder(__file__, config)
+    network.summary()
+    history, seconds = common.train(
+        network, batches, validation, config.epochs, folder, best="val_accuracy"
+    )
+    # The test set is used here, once.
+    metrics = common.test_classifier(network, test, folder)
+    return common.finish(folder, history, metrics, seconds)
+
+
+if __name__ == "__main__":
+    common.run(main, Config)

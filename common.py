@@ -1,0 +1,700 @@
+"""What the four scripts share: settings, data, training, evaluation and pictures."""
+
+import contextlib
+import gzip
+import json
+import lzma
+import math
+import os
+import pickle
+import re
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, BinaryIO, ClassVar, NamedTuple
+
+# Both are read when the libraries are first imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
+
+import numpy as np
+import pydantic
+import tyro
+from matplotlib.figure import Figure
+from pydantic import Field, PositiveInt
+
+
+@contextlib.contextmanager
+def hold_back_stderr() -> Iterator[None]:
+    """Hold back what is written to file descriptor 2, and show it only if the block fails.
+
+    TensorFlow's C++ side writes a few lines there at import, before it has read any log level.
+    """
+    with tempfile.TemporaryFile() as held:
+        stderr = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+with hold_back_stderr():
+    import keras
+
+DATA_FILE = Path(__file__).resolve().parent / "data" / "mnist.pkl.gz"
+DIGITS = 10
+LARGEST_DATA = 2**29  # bytes of a pickle after decompression; the largest known layout needs 2**28
+
+
+class SettingError(Exception):
+    """A setting that does not fit the data or the machine. The script ends with exit code 2."""
+
+
+class DataError(Exception):
+    """Data that cannot be used. The script ends with exit code 1."""
+
+
+class TrainingError(Exception):
+    """Training that cannot go on. The script ends with exit code 1."""
+
+
+# ---------------------------------------------------------------------------------------------
+# Settings
+# ---------------------------------------------------------------------------------------------
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class RunConfig(
+    pydantic.BaseModel, frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+):
+    """Settings of a run, the same in all four scripts."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0  # the same seed repeats a run exactly
+    train_size: PositiveInt | None = None  # training examples to use, the first ones; None: all
+    test_size: PositiveInt | None = None  # test examples to use, the first ones; None: all
+    data: Path = DATA_FILE  # pickle of ((x_train, y_train), (x_test, y_test))
+    output: Path = Path("runs")  # the run writes to OUTPUT/SCRIPT/TIME
+
+
+def run(main: Callable, config_class: type[RunConfig]) -> None:
+    """Run a script: read its settings from the command line, call `main(config)`, exit.
+
+    Any error that the user can mend becomes one message on stderr: exit code 2 for a setting,
+    1 for data or training, 130 for Ctrl-C.
+    """
+    with warnings.catch_warnings():
+        # tyro warns of a default of the wrong type; validation then says it better.
+        warnings.filterwarnings("ignore", category=UserWarning, module="tyro")
+        config = tyro.cli(config_class, description=main.__globals__["__doc__"])
+    try:
+        main(config)
+    except AttributeError as error:
+        if error.obj is not config:
+            raise
+        print(f"class Config has no setting {error.name!r}: is it misspelt?", file=sys.stderr)
+        sys.exit(2)
+    except SettingError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    except (DataError, TrainingError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def set_seed(seed: int) -> None:
+    """Seed every random generator and make the backend's operations repeat to the last bit."""
+    keras.utils.set_random_seed(seed)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow
+
+        tensorflow.config.experimental.enable_op_determinism()
+
+
+# ---------------------------------------------------------------------------------------------
+# Pickles
+#
+# A pickle is a program. This unpickler runs only the instructions that numbers, strings, lists
+# and arrays need, and calls nothing of NumPy: the names that NumPy writes into a pickle lead to
+# the stand-ins below, which take notes. An array is made when its shape, type and bytes agree.
+# ---------------------------------------------------------------------------------------------
+
+
+class _PickledType:
+    """Stand-in for numpy.dtype."""
+
+    def __init__(self, code: str, align: bool = False, copy: bool = False) -> None:
+        if not isinstance(code, str) or not re.fullmatch(r"[?]|b1|[iu][1248]|f[248]|O8?", code):
+            raise pickle.UnpicklingError(f"an array of type {code!r:.40} is not data")
+        self.code = code
+        self.byte_order = "="
+
+    def set_state(self, state: tuple) -> None:
+        _, byte_order, subarray, names, fields, *_ = state
+        if byte_order not in ("<", ">", "|", "=") or (subarray, names, fields) != (None,) * 3:
+            raise pickle.UnpicklingError("an array of structures is not data")
+        self.byte_order = byte_order
+
+    def to_dtype(self) -> np.dtype:
+        return np.dtype(self.code).newbyteorder(self.byte_order)
+
+
+class _PickledArray:
+    """Stand-in for numpy.ndarray."""
+
+    def __init__(self, state: tuple | None = None) -> None:
+        self.state = state
+
+    def set_state(self, state: tuple) -> None:
+        self.state = state
+
+    def to_array(self) -> np.ndarray | list:
+        """Make the array; an array of objects becomes a list."""
+        _, shape, pickled_type, fortran_order, content = self.state
+        dtype = pickled_type.to_dtype()
+        if any(type(length) is not int or length < 0 for length in shape):
+            raise ValueError(f"shape {shape!r:.60}")
+        if dtype.hasobject:
+            if len(shape) != 1 or len(content) != shape[0]:
+                raise ValueError(f"shape {shape!r:.60} for {len(content)} objects")
+            return list(content)
+        if isinstance(content, str):  # written by Python 2, read as latin1
+            content = content.encode("latin1")
+        if len(content) != math.prod(shape) * dtype.itemsize:
+            raise ValueError(f"shape {shape!r:.60}, type {dtype}, but {len(content)} bytes")
+        array = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran_order else "C")
+        return array.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _pickled_scalar(pickled_type: _PickledType, content: bytes | str) -> int | float:
+    return _PickledArray((1, (), pickled_type, False, content)).to_array().item()
+
+
+def _pickled_buffer(
+    content: bytes, pickled_type: _PickledType, shape: tuple, order: str
+) -> _PickledArray:
+    return _PickledArray((1, shape, pickled_type, order == "F", content))
+
+
+def _latin1_bytes(text: str, encoding: str) -> bytes:
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"encoding {encoding!r:.20}")
+    return text.encode("latin1")
+
+
+_STAND_INS = {
+    ("numpy", "ndarray"): None,  # only ever named as an argument of _reconstruct
+    ("numpy", "dtype"): _PickledType,
+    ("_codecs", "encode"): _latin1_bytes,
+}
+for _core in "numpy.core", "numpy._core":  # before and since NumPy 2
+    _STAND_INS[f"{_core}.multiarray", "_reconstruct"] = lambda *_: _PickledArray()
+    _STAND_INS[f"{_core}.multiarray", "scalar"] = _pickled_scalar
+    _STAND_INS[f"{_core}.numeric", "_frombuffer"] = _pickled_buffer
+
+_DATA_OPCODES = (
+    *(pickle.PROTO, pickle.FRAME, pickle.MARK, pickle.STOP, pickle.POP, pickle.POP_MARK),
+    *(pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE, pickle.INT, pickle.LONG, pickle.LONG1),
+    *(pickle.BININT, pickle.BININT1, pickle.BININT2, pickle.FLOAT, pickle.BINFLOAT),
+    *(pickle.STRING, pickle.BINSTRING, pickle.SHORT_BINSTRING, pickle.UNICODE),
+    *(pickle.BINUNICODE, pickle.SHORT_BINUNICODE, pickle.BINBYTES, pickle.SHORT_BINBYTES),
+    *(pickle.BINBYTES8, pickle.BYTEARRAY8, pickle.EMPTY_LIST, pickle.LIST, pickle.APPEND),
+    *(pickle.APPENDS, pickle.EMPTY_TUPLE, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2),
+    *(pickle.TUPLE3, pickle.PUT, pickle.BINPUT, pickle.LONG_BINPUT, pickle.MEMOIZE),
+    *(pickle.GET, pickle.BINGET, pickle.LONG_BINGET, pickle.GLOBAL, pickle.STACK_GLOBAL),
+    *(pickle.REDUCE, pickle.BUILD),
+)
+
+
+# The unpickler written in Python: one can choose its instructions, and its memo is a dictionary,
+# where the one written in C allocates as many entries as the largest index that a file names.
+class _DataUnpickler(pickle._Unpickler):
+    def find_class(self, module: str, name: str) -> object:
+        if (module, name) not in _STAND_INS:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not data")
+        return _STAND_INS[module, name]
+
+    def load_build(self) -> None:
+        state = self.stack.pop()
+        self.stack[-1].set_state(state)
+
+    dispatch: ClassVar = {code[0]: pickle._Unpickler.dispatch[code[0]] for code in _DATA_OPCODES}
+    dispatch[pickle.BUILD[0]] = load_build
+
+
+class _LimitedReader:
+    """A file that can be read up to a number of bytes, so that no archive fills the memory."""
+
+    def __init__(self, file: BinaryIO, limit: int) -> None:
+        self.file = file
+        self.left = limit
+
+    def _count(self, content: bytes) -> bytes:
+        self.left -= len(content)
+        if self.left < 0:
+            raise pickle.UnpicklingError(f"it holds more than {LARGEST_DATA >> 20} MiB")
+        return content
+
+    def read(self, size: int = -1) -> bytes:
+        return self._count(self.file.read(min(size, self.left + 1)))
+
+    def readinto(self, buffer: bytearray) -> int:
+        content = self.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def readline(self) -> bytes:
+        return self._count(self.file.readline(self.left + 1))
+
+
+def load_pickle(path: Path) -> object:
+    """Read a pickle of plain data (.pkl, .pkl.gz or .pkl.xz) without running any code in it.
+
+    Returns:
+        Numbers, strings, lists and tuples as they are; arrays as stand-ins with `to_array()`.
+
+    Raises:
+        DataError: the file is missing, damaged, or holds something that is not data.
+    """
+    openers = {".pkl": open, ".pkl.gz": gzip.open, ".pkl.xz": lzma.open}
+    opener = next((openers[end] for end in openers if path.name.endswith(end)), None)
+    if opener is None:
+        raise DataError(f"{path}: expected a file that ends in {', '.join(openers)}")
+    try:
+        with opener(path, "rb") as file:
+            reader = _LimitedReader(file, LARGEST_DATA)
+            content = _DataUnpickler(reader, encoding="latin1").load()
+            if reader.read(1):  # at its end an archive checks its checksum
+                raise pickle.UnpicklingError("something follows after its end")
+            return content
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: check --data") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise DataError(f"{path} can't be read: {error.strerror}") from None
+    except pickle.UnpicklingError as error:
+        raise DataError(f"{path} is damaged or not plain data: {error}") from None
+    except Exception as error:  # whatever the first damaged instruction happens to lead to
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise DataError(f"{path} is damaged or not plain data ({reason})") from None
+
+
+# ---------------------------------------------------------------------------------------------
+# Digits
+# ---------------------------------------------------------------------------------------------
+
+
+class Examples(NamedTuple):
+    """Inputs x and targets y, one of each per example."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+
+def load_mnist(path: Path = DATA_FILE) -> tuple[Examples, Examples]:
+    """Load a pickle of digit images, `((x_train, y_train), (x_test, y_test))`.
+
+    The three-way layout of older tutorials is taken too: its validation part, which comes after
+    training, is joined to it. Images may be flat (n, 784) and floats from 0 to 1. If the
+    project's own file is missing, MNIST is fetched by Keras and written there.
+
+    Returns:
+        Training and test examples: images (n, T, D) of uint8, labels (n,) of uint8.
+
+    Raises:
+        DataError: the file cannot be read, or does not hold digit images.
+    """
+    if path == DATA_FILE and not path.exists():
+        _fetch_mnist(path)
+    parts = load_pickle(path)
+    is_pair = isinstance(parts, list | tuple) and len(parts) in (2, 3)
+    if not is_pair or any(not isinstance(p, list | tuple) or len(p) != 2 for p in parts):
+        raise DataError(
+            f"{path}: expected ((x_train, y_train), (x_test, y_test)), or a third pair for "
+            f"validation between the two; found {_describe(parts)}"
+        )
+    names = ("training", "validation", "test") if len(parts) == 3 else ("training", "test")
+    *train_parts, test = [
+        _digit_images(f"{path}: {name}", *part) for name, part in zip(names, parts, strict=True)
+    ]
+    for part in train_parts:
+        if part.x.shape[1:] != test.x.shape[1:]:
+            raise DataError(
+                f"{path}: training images of {part.x.shape[1:]}, test images of "
+                f"{test.x.shape[1:]}; all must be of one size"
+            )
+    train = Examples(*map(np.concatenate, zip(*train_parts, strict=True)))
+    return train, test
+
+
+def _fetch_mnist(path: Path) -> None:
+    print(f"{path} is missing; fetching MNIST")
+    try:
+        content = pickle.dumps(keras.datasets.mnist.load_data(), protocol=4)
+        path.parent.mkdir(exist_ok=True)
+        unfinished = path.with_name(f"{path.name}.part")
+        unfinished.write_bytes(gzip.compress(content, compresslevel=6, mtime=0))
+        os.replace(unfinished, path)
+    except Exception as error:  # of the network, the server or the disk
+        raise DataError(
+            f"MNIST could not be fetched ({str(error).splitlines()[0]}): put mnist.pkl.gz into "
+            f"{path.parent}, as its README says"
+        ) from None
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"a {type(value).__name__} of {len(value)} ({', '.join(map(_kind, value[:3]))})"
+    return _kind(value)
+
+
+def _kind(value: object) -> str:
+    return "array" if isinstance(value, _PickledArray) else type(value).__name__
+
+
+def _to_array(where: str, value: object) -> np.ndarray:
+    """Make an array from a stand-in or a list of numbers; DataError if that is not possible."""
+    try:
+        content = value.to_array() if isinstance(value, _PickledArray) else value
+    except Exception as error:  # a shape, a type and bytes that disagree
+        raise DataError(f"{where}: not an array ({str(error).splitlines()[0]})") from None
+    # NumPy would follow a list into lists of lists, however deep.
+    is_list = isinstance(content, list) and all(type(item) in (int, float) for item in content)
+    if not is_list and not isinstance(content, np.ndarray):
+        raise DataError(
+            f"{where}: expected an array of numbers, found {_describe(content)} (digit sequences "
+            f"are for seq_labelling.py and variable_length_seq.py)"
+        )
+    return np.asarray(content)
+
+
+def _digit_images(where: str, x: object, y: object) -> Examples:
+    """Check one pair of images and labels and bring it to uint8, (n, T, D) and (n,)."""
+    images = _to_array(f"{where} images", x)
+    labels = _to_array(f"{where} labels", y)
+    if images.ndim == 2 and math.isqrt(images.shape[1]) ** 2 == images.shape[1]:
+        images = images.reshape(len(images), math.isqrt(images.shape[1]), -1)
+    if images.ndim != 3 or 0 in images.shape:
+        raise DataError(f"{where} images: expected the shape (n, T, D), found {images.shape}")
+    if labels.shape != images.shape[:1]:
+        raise DataError(f"{where}: {len(images)} images, but labels of shape {labels.shape}")
+    wrong = ~np.isin(labels, np.arange(DIGITS))
+    if wrong.any():
+        index = int(wrong.argmax())
+        raise DataError(
+            f"{where} labels: {labels[index]} at index {index} is not a digit from 0 to 9"
+        )
+    return Examples(_to_pixels(f"{where} images", images), labels.astype(np.uint8))
+
+
+def _to_pixels(where: str, images: np.ndarray) -> np.ndarray:
+    """Bring pixel values to uint8: whole numbers from 0 to 255 as they are, 0 to 1 scaled up."""
+    if images.dtype == np.uint8:
+        return images
+    lowest, highest = images.min(), images.max()  # NaN if there is one
+    if not (np.isfinite(lowest) and np.isfinite(highest)):
+        index = int((~np.isfinite(images)).any(axis=(1, 2)).argmax())
+        raise DataError(f"{where}: a pixel of image {index} is not a finite number")
+    if lowest < 0 or highest > 255:
+        raise DataError(f"{where}: pixels from {lowest} to {highest}; expected 0 to 255 or 0 to 1")
+    if images.dtype.kind == "f" and highest <= 1:
+        # Some tutorials divided by 256, others by 255: only the first gives whole multiples.
+        exact = images * 256
+        images = exact if np.array_equal(exact, np.rint(exact)) else images * 255
+    return np.rint(images).clip(0, 255).astype(np.uint8)
+
+
+def load_digits(config: RunConfig) -> tuple[Examples, Examples, Examples]:
+    """Load training, validation and test digits in the sizes that the settings ask for.
+
+    The last twelfth of the training images (5,000 of MNIST's 60,000) is the validation set.
+
+    Raises:
+        DataError: see `load_mnist`.
+        SettingError: more examples are asked for than there are.
+    """
+    train, test = load_mnist(config.data)
+    validation_size = len(train.x) // 12
+    if validation_size == 0:
+        raise DataError(f"{config.data}: {len(train.x)} training images; at least 12 are needed")
+    validation = Examples(*(part[-validation_size:] for part in train))
+    train = Examples(*(part[:-validation_size] for part in train))
+    train = take_first(train, config.train_size, "--train-size", "training images")
+    test = take_first(test, config.test_size, "--test-size", "test images")
+    return train, validation, test
+
+
+def take_first(examples: Examples, size: int | None, option: str, name: str) -> Examples:
+    """Return the first `size` examples, all for None; SettingError if there are fewer."""
+    if size is not None and size > len(examples.x):
+        raise SettingError(f"{option} {size:,}: there are {len(examples.x):,} {name}")
+    return Examples(*(part[:size] for part in examples))
+
+
+# ---------------------------------------------------------------------------------------------
+# Training
+# ---------------------------------------------------------------------------------------------
+
+
+class EpochBatches(keras.utils.PyDataset):
+    """Batches of examples that depend on the seed and the number of the epoch, nothing else.
+
+    Args:
+        compose: takes the epoch's random generator, returns the epoch's examples in their order.
+        batch_size: examples in a batch; the last batch holds what is left.
+        seed: of the random generators.
+    """
+
+    def __init__(
+        self, compose: Callable[[np.random.Generator], Examples], batch_size: int, seed: int
+    ) -> None:
+        super().__init__()
+        self.compose = compose
+        self.batch_size = batch_size
+        self.seed = seed
+        self.start_epoch(0)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Compose the batches of an epoch, counted from 0."""
+        self.examples = self.compose(np.random.default_rng([self.seed, epoch]))
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.examples.x) / self.batch_size)
+
+    def __getitem__(self, index: int) -> Examples:
+        batch = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        return Examples(*(part[batch] for part in self.examples))
+
+
+def shuffled(examples: Examples, random: np.random.Generator) -> Examples:
+    """Return the examples in a random order."""
+    order = random.permutation(len(examples.x))
+    return Examples(*(part[order] for part in examples))
+
+
+def one_cycle(peak: float, steps: int, warmup: float) -> keras.optimizers.schedules.CosineDecay:
+    """Learning rate that climbs to its peak in a straight line and falls to 0 along a cosine.
+
+    Args:
+        peak: the highest learning rate.
+        steps: weight updates of the whole training.
+        warmup: share of the steps in which the learning rate climbs.
+
+    Source: L. N. Smith and N. Topin, Super-Convergence (2018), https://arxiv.org/abs/1708.07120
+    """
+    warmup_steps = round(warmup * steps)
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=peak / 25,
+        warmup_target=peak,
+        warmup_steps=warmup_steps,
+        decay_steps=max(1, steps - warmup_steps),
+    )
+
+
+class StopOnInfiniteLoss(keras.callbacks.Callback):
+    """Raise TrainingError at the first batch whose loss is not a finite number."""
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if not math.isfinite(logs["loss"]):
+            raise TrainingError(
+                f"the loss became {logs['loss']} in epoch {self.epoch + 1}, batch {batch + 1}: "
+                f"lower --learning-rate"
+            )
+
+
+def new_run_folder(script: str, config: RunConfig) -> Path:
+    """Make the folder OUTPUT/SCRIPT/TIME, which nobody else has, and write config.json into it.
+
+    Raises:
+        SettingError: the folder cannot be made or written to.
+    """
+    parent = config.output / Path(script).stem
+    name = time.strftime("%Y-%m-%d_%H-%M-%S")
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for attempt in range(1, 1000):
+            folder = parent / (name if attempt == 1 else f"{name}_{attempt}")
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                break
+        (folder / "config.json").write_text(config.model_dump_json(indent=2) + "\n")
+    except OSError as error:
+        raise SettingError(f"--output {config.output} can't be written: {error}") from None
+    return folder
+
+
+def train(
+    network: keras.Model,
+    batches: EpochBatches,
+    validation: Examples,
+    epochs: int,
+    folder: Path,
+    best: str = "val_loss",
+) -> tuple[dict[str, list[float]], float]:
+    """Train a compiled network; leave it with the weights of its best epoch.
+
+    Writes to the run's folder: model.keras, the best epoch's network, and history.csv.
+
+    Args:
+        best: the validation figure by which an epoch is the best, the lowest of a loss or an
+            error rate, the highest of an accuracy.
+
+    Returns:
+        The figures of every epoch by name, and the seconds that training took.
+
+    Raises:
+        TrainingError: the loss became infinite or not a number.
+    """
+    model_file = folder / "model.keras"
+    history_log = keras.callbacks.CSVLogger(folder / "history.csv")
+    callbacks = [
+        keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: batches.start_epoch(epoch)),
+        StopOnInfiniteLoss(),
+        history_log,
+        keras.callbacks.ModelCheckpoint(
+            model_file,
+            monitor=best,
+            mode="max" if best.endswith("accuracy") else "min",
+            save_best_only=True,
+        ),
+    ]
+    start = time.perf_counter()
+    try:
+        history = network.fit(
+            batches,
+            shuffle=False,  # the batches are shuffled already
+            epochs=epochs,
+            validation_data=validation,
+            validation_batch_size=500,
+            callbacks=callbacks,
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+    finally:
+        history_log.on_train_end()  # closes its file, also after an error
+    seconds = time.perf_counter() - start
+    network.load_weights(model_file)
+    return history.history, seconds
+
+
+def test_classifier(network: keras.Model, test: Examples, folder: Path) -> dict[str, float]:
+    """Test a classifier and print its figures with ten answers beside the truth.
+
+    Writes to the run's folder: confusion_matrix.png and misread.png, the most confident mistakes.
+
+    Args:
+        network: gives logits (n, classes).
+
+    Returns:
+        Loss (mean cross-entropy, in nats), accuracy (0 to 1), count of right answers and of all.
+    """
+    logits = network.predict(test.x, batch_size=500, verbose=0)
+    losses = keras.losses.sparse_categorical_crossentropy(test.y, logits, from_logits=True)
+    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+    answers, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    right = int((answers == test.y).sum())
+    metrics = {
+        "test_loss": float(keras.ops.mean(losses)),
+        "test_accuracy": right / len(test.y),
+        "test_right": right,
+        "test_size": len(test.y),
+    }
+    print(f"\ntest loss {metrics['test_loss']:.4f}")
+    print(f"test accuracy {metrics['test_accuracy']:.2%} ({right:,} of {len(test.y):,})")
+    print("\ntruth  answer  probability")
+    for truth, answer, probability in zip(test.y[:10], answers, confidence, strict=False):
+        print(f"{truth:5}  {answer:6}  {probability:11.2%}")
+
+    plot_confusion_matrix(test.y, answers, folder / "confusion_matrix.png")
+    wrong = np.flatnonzero(answers != test.y)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:24]
+    captions = [f"{test.y[i]} read as {answers[i]}\n{confidence[i]:.1%}" for i in worst]
+    plot_images(test.x[worst], captions, folder / "misread.png")
+    return metrics
+
+
+def finish(
+    folder: Path, history: dict[str, list[float]], metrics: dict[str, float], seconds: float
+) -> dict[str, float]:
+    """Write learning_curves.png and metrics.json, say where they are, return the metrics."""
+    plot_learning_curves(history, folder / "learning_curves.png")
+    metrics = metrics | {"training_seconds": round(seconds, 1)}
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    print(f"\ntrained in {seconds:.1f} s")
+    print(f"wrote {folder}")
+    return metrics
+
+
+# ---------------------------------------------------------------------------------------------
+# Pictures
+# ---------------------------------------------------------------------------------------------
+
+
+def plot_learning_curves(history: dict[str, list[float]], path: Path) -> None:
+    """Draw every figure of the history over the epochs, training beside validation."""
+    names = [name for name in history if not name.startswith("val_")]
+    figure = Figure(figsize=(5 * len(names), 4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        epochs = range(1, len(history[name]) + 1)
+        axes.plot(epochs, history[name], "o-", label="training")
+        axes.plot(epochs, history[f"val_{name}"], "s-", label="validation")
+        axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def plot_confusion_matrix(truth: np.ndarray, answers: np.ndarray, path: Path) -> None:
+    """Draw how often each digit, a row, was read as each digit, a column.
+
+    Args:
+        truth, answers: digits, (n,).
+    """
+    counts = np.bincount(DIGITS * truth.astype(int) + answers, minlength=DIGITS**2)
+    counts = counts.reshape(DIGITS, DIGITS)
+    mistakes = counts * (1 - np.eye(DIGITS, dtype=int))
+    figure = Figure(figsize=(6.5, 6), layout="constrained")
+    axes = figure.subplots()
+    # Mistakes set the colours: the right answers outnumber them a hundred times.
+    image = axes.imshow(mistakes, cmap="Reds", vmin=0, vmax=max(1, mistakes.max()))
+    for row, column in np.ndindex(counts.shape):
+        axes.text(
+            column,
+            row,
+            counts[row, column] or "",
+            ha="center",
+            va="center",
+            color="white" if mistakes[row, column] > 0.6 * image.norm.vmax else "black",
+            fontweight="bold" if row == column else "normal",
+        )
+    axes.set(xlabel="answer", ylabel="truth", xticks=range(DIGITS), yticks=range(DIGITS))
+    axes.set_title(f"{mistakes.sum():,} of {len(truth):,} wrong")
+    figure.savefig(path, dpi=120)
+
+
+def plot_images(images: np.ndarray, captions: list[str], path: Path, columns: int = 6) -> None:
+    """Draw images (n, height, width) in a grid, each under its caption."""
+    rows = max(1, math.ceil(len(images) / columns))
+    height, width = images.shape[1:]
+    cell = 1.7 * width / height
+    figure = Figure(figsize=(cell * columns, 2.1 * rows), layout="constrained")
+    for axes in figure.subplots(rows, columns, squeeze=False).flat:
+        axes.axis("off")
+    for axes, image, caption in zip(figure.axes, images, captions, strict=False):
+        axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
+        axes.set_title(caption, fontsize=9)
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,43 @@
+"""What the README says: its commands are understood by the scripts' own parsers."""
+
+import re
+import runpy
+import shlex
+from pathlib import Path
+
+import common  # noqa: F401
+
+import pytest
+import tyro
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "data" / "README.md", *sorted(ROOT.glob("*.py"))]
+
+
+def commands():
+    """Every `python SCRIPT ...` of the documents, with the script."""
+    for document in DOCUMENTS:
+        for command in re.findall(r"python ([\w/]+\.py[^`|\n]*)", document.read_text()):
+            yield tuple(shlex.split(command, comments=True))
+
+
+@pytest.mark.parametrize("command", sorted(set(commands())), ids=" ".join)
+def test_commands_are_understood(command):
+    script, *arguments = command
+    if script == "tests/benchmarks/accuracy.py":
+        script, *arguments = arguments
+    assert (ROOT / script).is_file()
+    if "/" not in script:
+        config = runpy.run_path(str(ROOT / script), run_name="parsed")["Config"]
+        tyro.cli(config, args=arguments)  # exits if it does not understand
+
+
+def test_there_are_commands_to_understand():
+    assert len(set(commands())) >= 8
+
+
+def test_files_named_in_the_readme_exist():
+    links = re.findall(r"\]\(([\w./-]+)\)", (ROOT / "README.md").read_text())
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link
