@@ -135,16 +135,43 @@ def test_depth_directions_and_dropout():
     assert rates == [0.5] * 3
 
 
-def test_simple_rnn_follows_its_formula():
-    """h_t = tanh(W x_t + U h_(t-1) + b), written out with NumPy."""
-    network = classif_rnn_network(5, 3, "SimpleRNN", 4)
-    pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 3), dtype=np.uint8)
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def simple_rnn_step(x, state, W, U, b):
+    return (np.tanh(x @ W + state[0] @ U + b),)
+
+
+def lstm_step(x, state, W, U, b):
+    i, f, c, o = np.split(x @ W + state[0] @ U + b, 4, axis=-1)
+    memory = sigmoid(f) * state[1] + sigmoid(i) * np.tanh(c)
+    return sigmoid(o) * np.tanh(memory), memory
+
+
+def gru_step(x, state, W, U, b):
+    (h,) = state
+    z, r, candidate = np.split(x @ W + b[0], 3, axis=-1)
+    z_state, r_state, candidate_state = np.split(h @ U + b[1], 3, axis=-1)
+    z, r = sigmoid(z + z_state), sigmoid(r + r_state)
+    return (z * h + (1 - z) * np.tanh(candidate + r * candidate_state),)
+
+
+@pytest.mark.parametrize(
+    ("cell", "step", "states"),
+    [("SimpleRNN", simple_rnn_step, 1), ("LSTM", lstm_step, 2), ("GRU", gru_step, 1)],
+)
+def test_each_cell_follows_its_formula(cell, step, states):
+    """The formulas of the README, written out with NumPy."""
+    random = np.random.default_rng(0)
+    network = classif_rnn_network(5, 3, cell, 4)
+    network.set_weights([random.normal(size=weight.shape) for weight in network.get_weights()])
     W, U, b, V, c = network.get_weights()
-    state = np.zeros((2, 4))
+    pixels = random.integers(0, 256, (2, 5, 3), dtype=np.uint8)
+    state = (np.zeros((2, 4)),) * states
     for t in range(5):
-        state = np.tanh(pixels[:, t] / 255 @ W + state @ U + b)
-    logits = network.predict(pixels, verbose=0)
-    np.testing.assert_allclose(logits, state @ V + c, atol=1e-5)
+        state = step(pixels[:, t] / 255, state, W, U, b)
+    np.testing.assert_allclose(network.predict(pixels, verbose=0), state[0] @ V + c, atol=1e-5)
 
 
 # -- bad input --------------------------------------------------------------------------------
