@@ -1,6 +1,7 @@
 """What the four scripts share: settings, data, training, evaluation and pictures."""
 
 import contextlib
+import functools
 import gzip
 import json
 import lzma
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, BinaryIO, ClassVar, NamedTuple
 
@@ -315,6 +316,19 @@ def load_mnist(path: Path = DATA_FILE) -> tuple[Examples, Examples]:
     Raises:
         DataError: the file cannot be read, or does not hold digit images.
     """
+    *train_parts, test = [_digit_images(*part) for part in _load_parts(path)]
+    for part in train_parts:
+        if part.x.shape[1:] != test.x.shape[1:]:
+            raise DataError(
+                f"{path}: training images of {part.x.shape[1:]}, test images of "
+                f"{test.x.shape[1:]}; all must be of one size"
+            )
+    train = Examples(*map(np.concatenate, zip(*train_parts, strict=True)))
+    return train, test
+
+
+def _load_parts(path: Path) -> list[tuple[str, object, object]]:
+    """Load the parts of a data set: what to call it in a message, its inputs, its targets."""
     if path == DATA_FILE and not path.exists():
         _fetch_mnist(path)
     parts = load_pickle(path)
@@ -325,17 +339,7 @@ def load_mnist(path: Path = DATA_FILE) -> tuple[Examples, Examples]:
             f"validation between the two; found {_describe(parts)}"
         )
     names = ("training", "validation", "test") if len(parts) == 3 else ("training", "test")
-    *train_parts, test = [
-        _digit_images(f"{path}: {name}", *part) for name, part in zip(names, parts, strict=True)
-    ]
-    for part in train_parts:
-        if part.x.shape[1:] != test.x.shape[1:]:
-            raise DataError(
-                f"{path}: training images of {part.x.shape[1:]}, test images of "
-                f"{test.x.shape[1:]}; all must be of one size"
-            )
-    train = Examples(*map(np.concatenate, zip(*train_parts, strict=True)))
-    return train, test
+    return [(f"{path}: {name}", *part) for name, part in zip(names, parts, strict=True)]
 
 
 def _fetch_mnist(path: Path) -> None:
@@ -389,57 +393,291 @@ def _digit_images(where: str, x: object, y: object) -> Examples:
         raise DataError(f"{where} images: expected the shape (n, T, D), found {images.shape}")
     if labels.shape != images.shape[:1]:
         raise DataError(f"{where}: {len(images)} images, but labels of shape {labels.shape}")
+    _check_digits(f"{where} labels", labels)
+    return Examples(np.asarray(_to_pixels(f"{where} image", images)), labels.astype(np.uint8))
+
+
+def _check_digits(where: str, labels: np.ndarray) -> None:
     wrong = ~np.isin(labels, np.arange(DIGITS))
     if wrong.any():
         index = int(wrong.argmax())
-        raise DataError(
-            f"{where} labels: {labels[index]} at index {index} is not a digit from 0 to 9"
-        )
-    return Examples(_to_pixels(f"{where} images", images), labels.astype(np.uint8))
+        raise DataError(f"{where}: {labels[index]} at index {index} is not a digit from 0 to 9")
 
 
-def _to_pixels(where: str, images: np.ndarray) -> np.ndarray:
+def _to_pixels(where: str, images: np.ndarray | list[np.ndarray]) -> list[np.ndarray]:
     """Bring pixel values to uint8: whole numbers from 0 to 255 as they are, 0 to 1 scaled up."""
-    if images.dtype == np.uint8:
+    if all(image.dtype == np.uint8 for image in images):
         return images
-    lowest, highest = images.min(), images.max()  # NaN if there is one
-    if not (np.isfinite(lowest) and np.isfinite(highest)):
-        index = int((~np.isfinite(images)).any(axis=(1, 2)).argmax())
-        raise DataError(f"{where}: a pixel of image {index} is not a finite number")
-    if lowest < 0 or highest > 255:
-        raise DataError(f"{where}: pixels from {lowest} to {highest}; expected 0 to 255 or 0 to 1")
-    if images.dtype.kind == "f" and highest <= 1:
+    for index, image in enumerate(images):
+        if not np.isfinite(image).all():
+            raise DataError(f"{where} {index}: a pixel is not a finite number")
+        if image.min() < 0 or image.max() > 255:
+            raise DataError(
+                f"{where} {index}: pixels from {image.min()} to {image.max()}; expected 0 to 255, "
+                f"or 0 to 1"
+            )
+    scale = 1
+    if all(image.dtype.kind == "f" and image.max() <= 1 for image in images):
         # Some tutorials divided by 256, others by 255: only the first gives whole multiples.
-        exact = images * 256
-        images = exact if np.array_equal(exact, np.rint(exact)) else images * 255
-    return np.rint(images).clip(0, 255).astype(np.uint8)
+        by_256 = all(np.array_equal(image * 256, np.rint(image * 256)) for image in images)
+        scale = 256 if by_256 else 255
+    return [np.rint(image * scale).clip(0, 255).astype(np.uint8) for image in images]
+
+
+def _to_list(where: str, value: object) -> list:
+    """Return a list, or the items of an array; DataError for anything else."""
+    if isinstance(value, list):
+        return value
+    try:
+        return list(value.to_array())
+    except Exception:  # no stand-in of an array, or one that disagrees with itself
+        raise DataError(f"{where}: expected a list, found {_describe(value)}") from None
+
+
+def _holds_sequences(part: tuple[str, object, object]) -> bool:
+    """Tell sequences, whose targets are lists, from single images, whose targets are numbers."""
+    _, _, y = part
+    with contextlib.suppress(Exception):  # what is neither is refused where it is read
+        y = y.to_array() if isinstance(y, _PickledArray) else y
+        return isinstance(y[0], list | _PickledArray | np.ndarray)
+    return False
+
+
+def _digit_sequences(where: str, x: object, y: object) -> tuple[list[np.ndarray], np.ndarray]:
+    """Check sequences and their labels.
+
+    Returns:
+        Sequences, a list of (T_i, D) of uint8; labels, digit + 1, padded with 0, (n, longest).
+    """
+    sequences = [
+        _to_array(f"{where} sequence {index}", sequence)
+        for index, sequence in enumerate(_to_list(f"{where} sequences", x))
+    ]
+    labels = [
+        _to_array(f"{where} labels of sequence {index}", labels)
+        for index, labels in enumerate(_to_list(f"{where} labels", y))
+    ]
+    if len(sequences) != len(labels) or not sequences:
+        raise DataError(f"{where}: {len(sequences)} sequences, {len(labels)} lists of labels")
+    D = sequences[0].shape[-1] if sequences[0].ndim else 0
+    padded = np.zeros((len(labels), max(part.size for part in labels)), np.uint8)
+    for index, (sequence, part) in enumerate(zip(sequences, labels, strict=True)):
+        if sequence.ndim != 2 or sequence.shape[1] != D or not sequence.size:
+            raise DataError(
+                f"{where} sequence {index}: expected the shape (T, {D}), T at least 1, found "
+                f"{sequence.shape}"
+            )
+        if part.ndim != 1 or not part.size:
+            raise DataError(f"{where} labels of sequence {index}: found the shape {part.shape}")
+        _check_digits(f"{where} labels of sequence {index}", part)
+        padded[index, : len(part)] = part + 1
+    return _to_pixels(f"{where} sequence", sequences), padded
+
+
+def _equal_sequences(where: str, x: object, y: object) -> Examples:
+    sequences, labels = _digit_sequences(where, x, y)
+    lengths = {len(sequence) for sequence in sequences}
+    if len(lengths) > 1 or not labels.all():
+        raise DataError(
+            f"{where}: sequences of {min(lengths)} to {max(lengths)} timesteps and of "
+            f"{(labels > 0).sum(axis=1).min()} to {labels.shape[1]} labels; different lengths are "
+            f"for variable_length_seq.py"
+        )
+    return Examples(np.stack(sequences), labels)
 
 
 def load_digits(config: RunConfig) -> tuple[Examples, Examples, Examples]:
     """Load training, validation and test digits in the sizes that the settings ask for.
-
-    The last twelfth of the training images (5,000 of MNIST's 60,000) is the validation set.
 
     Raises:
         DataError: see `load_mnist`.
         SettingError: more examples are asked for than there are.
     """
     train, test = load_mnist(config.data)
-    validation_size = len(train.x) // 12
-    if validation_size == 0:
-        raise DataError(f"{config.data}: {len(train.x)} training images; at least 12 are needed")
-    validation = Examples(*(part[-validation_size:] for part in train))
-    train = Examples(*(part[:-validation_size] for part in train))
+    train, validation = split_validation(train, config.data)
     train = take_first(train, config.train_size, "--train-size", "training images")
     test = take_first(test, config.test_size, "--test-size", "test images")
     return train, validation, test
 
 
-def take_first(examples: Examples, size: int | None, option: str, name: str) -> Examples:
-    """Return the first `size` examples, all for None; SettingError if there are fewer."""
-    if size is not None and size > len(examples.x):
-        raise SettingError(f"{option} {size:,}: there are {len(examples.x):,} {name}")
-    return Examples(*(part[:size] for part in examples))
+def split_validation(train: Examples, path: Path) -> tuple[Examples, Examples]:
+    """Split off the last twelfth for validation: 5,000 of MNIST's 60,000 training images."""
+    size = len(train.x) // 12
+    if size == 0:
+        raise DataError(f"{path}: {len(train.x)} training examples; at least 12 are needed")
+    return Examples(*(part[:-size] for part in train)), Examples(*(part[-size:] for part in train))
+
+
+def take_first(
+    examples: Examples, size: int | None, option: str, name: str, digits: int = 1
+) -> Examples:
+    """Return the first `size` examples, all for None; SettingError if there are fewer.
+
+    Args:
+        digits: how many items of `examples` make one example.
+    """
+    available = len(examples.x) // digits
+    if size is not None and size > available:
+        raise SettingError(f"{option} {size:,}: there are {available:,} {name}")
+    return Examples(*(part[: (size or available) * digits] for part in examples))
+
+
+# ---------------------------------------------------------------------------------------------
+# Sequences of labels
+#
+# Labels of a sequence are digit + 1, because Connectionist Temporal Classification (CTC) in Keras
+# takes 0 for its blank, and for the padding after the last label too.
+# ---------------------------------------------------------------------------------------------
+
+BLANK = 0
+
+
+def compose_strips(digits: Examples, length: int, random: np.random.Generator) -> Examples:
+    """Put digits side by side in a random order, each at most once.
+
+    Returns:
+        Strips whose columns are the timesteps, (n, length * width, height), and their labels,
+        digit + 1, (n, length).
+    """
+    order = random.permutation(len(digits.x))[: len(digits.x) // length * length]
+    columns = digits.x[order].transpose(0, 2, 1)
+    strips = columns.reshape(-1, length * columns.shape[1], columns.shape[2])
+    return Examples(strips, digits.y[order].reshape(-1, length) + 1)
+
+
+def shifted(images: np.ndarray, most: int, random: np.random.Generator) -> np.ndarray:
+    """Move each image (n, height, width) up to `most` pixels each way at random; fill with 0."""
+    n, height, width = images.shape
+    padded = np.pad(images, ((0, 0), (most, most), (most, most)))
+    down, right = random.integers(0, 2 * most + 1, (2, n, 1))
+    rows, columns = np.arange(height) + down, np.arange(width) + right
+    return padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def load_strips(
+    config: RunConfig, length: int, most_shift: int
+) -> tuple[Callable[[np.random.Generator], Examples], Examples, Examples]:
+    """Load strips of equal length, composed of digits or, from another pickle, as they are.
+
+    From digits (`--data` of images): training strips hold training digits only and are composed
+    anew from a random generator, each digit once and moved by up to `most_shift` pixels.
+    Validation strips hold validation digits only, test strips test digits only, each digit once,
+    in an order that no setting changes.
+
+    From sequences (`--data` of `((x_train, y_train), (x_test, y_test))`, each x a list of arrays
+    (T, D) and each y a list of label lists): a fixed list, only shuffled.
+
+    Returns:
+        A function that composes an epoch's training strips; validation strips; test strips.
+
+    Raises:
+        DataError: the file cannot be read, or holds neither digits nor sequences of one length.
+        SettingError: more strips are asked for than there are.
+    """
+    parts = _load_parts(config.data)
+    if any(_holds_sequences(part) for part in parts):
+        *train_parts, test = [_equal_sequences(*part) for part in parts]
+        shapes = {(part.x.shape[1:], part.y.shape[1:]) for part in (*train_parts, test)}
+        if len(shapes) > 1:
+            raise DataError(f"{config.data}: training and test sequences differ in their lengths")
+        train = Examples(*map(np.concatenate, zip(*train_parts, strict=True)))
+        train, validation = split_validation(train, config.data)
+        train = take_first(train, config.train_size, "--train-size", "training sequences")
+        test = take_first(test, config.test_size, "--test-size", "test sequences")
+        return functools.partial(shuffled, train), validation, test
+
+    train, test = load_mnist(config.data)
+    train, validation = split_validation(train, config.data)
+    if min(len(validation.x), len(test.x)) < length:
+        raise DataError(f"{config.data}: too few digits for strips of {length}")
+    train = take_first(train, config.train_size, "--train-size", "training strips", length)
+    validation = compose_strips(validation, length, np.random.default_rng(1))
+    test = compose_strips(test, length, np.random.default_rng(2))
+    test = take_first(test, config.test_size, "--test-size", "test strips")
+
+    def compose(random: np.random.Generator) -> Examples:
+        moved = Examples(shifted(train.x, most_shift, random), train.y)
+        return compose_strips(moved, length, random)
+
+    return compose, validation, test
+
+
+def check_labels_fit(labels: np.ndarray, steps: np.ndarray, name: str) -> None:
+    """Raise DataError if a sequence has too few steps for its labels, which CTC cannot align.
+
+    Equal labels in a row need a blank between them: n labels with r such repeats take n + r steps.
+
+    Args:
+        labels: digit + 1, padded with 0, (n, length).
+        steps: of the network's output for each sequence, (n,).
+        name: of the sequences, for the message.
+    """
+    repeats = (labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] != BLANK)
+    needed = (labels != BLANK).sum(axis=1) + repeats.sum(axis=1)
+    if (needed > steps).any():
+        index = int((needed > steps).argmax())
+        raise DataError(
+            f"{name} sequence {index} has {(labels[index] != BLANK).sum()} labels, which need "
+            f"{needed[index]} steps, but only {steps[index]} steps"
+        )
+
+
+def read_labels(logits: np.ndarray, beam_width: int | None = None) -> np.ndarray:
+    """Decode logits (n, steps, classes) to labels, padded with 0, (n, longest).
+
+    Args:
+        beam_width: None takes the best class at every step (best path); a number searches for
+            the most probable labelling with so many candidates (beam search).
+
+    Source: A. Graves et al., Connectionist Temporal Classification (2006), sections 3.2; beam
+    search: A. Graves and N. Jaitly, Towards End-to-End Speech Recognition (2014).
+    """
+    steps = np.full(len(logits), logits.shape[1], np.int32)
+    search = {"strategy": "greedy"}
+    if beam_width is not None:
+        search = {"strategy": "beam_search", "beam_width": beam_width}
+    paths, _ = keras.ops.ctc_decode(logits, steps, mask_index=BLANK, **search)
+    labels = np.maximum(keras.ops.convert_to_numpy(paths)[0], BLANK)  # -1 after the last label
+    return labels[:, : (labels != BLANK).sum(axis=1).max(initial=0)]
+
+
+def edit_distances(truth: np.ndarray, reading: np.ndarray) -> np.ndarray:
+    """Count the insertions, deletions and substitutions that turn each reading into the truth.
+
+    Args:
+        truth, reading: labels, padded with 0 at the end, (n, length) of any two lengths.
+
+    Returns:
+        The Levenshtein distance of each pair, (n,).
+
+    Source: R. A. Wagner and M. J. Fischer, The String-to-String Correction Problem (1974).
+    """
+    n, rows, columns = len(truth), truth.shape[1] + 1, reading.shape[1] + 1
+    # distance[:, i, j] is that of the first i labels of the truth and the first j of the reading.
+    distance = np.zeros((n, rows, columns), int)
+    distance[:, :, 0] = np.arange(rows)
+    distance[:, 0, :] = np.arange(columns)
+    for i in range(1, rows):
+        for j in range(1, columns):
+            change = distance[:, i - 1, j - 1] + (truth[:, i - 1] != reading[:, j - 1])
+            gap = 1 + np.minimum(distance[:, i - 1, j], distance[:, i, j - 1])
+            distance[:, i, j] = np.minimum(change, gap)
+    truth_lengths, reading_lengths = ((part != BLANK).sum(axis=1) for part in (truth, reading))
+    return distance[np.arange(n), truth_lengths, reading_lengths]
+
+
+def error_rates(truth: np.ndarray, reading: np.ndarray) -> dict[str, float]:
+    """Compare readings with the truth, both padded with 0, (n, length).
+
+    Returns:
+        label_error_rate: edit distances over the number of true labels.
+        sequence_error_rate: share of the sequences with any error.
+    """
+    distances = edit_distances(truth, reading)
+    return {
+        "label_error_rate": float(distances.sum() / (truth != BLANK).sum()),
+        "sequence_error_rate": float((distances > 0).mean()),
+    }
 
 
 # ---------------------------------------------------------------------------------------------
@@ -540,10 +778,11 @@ def new_run_folder(script: str, config: RunConfig) -> Path:
 def train(
     network: keras.Model,
     batches: EpochBatches,
-    validation: Examples,
+    validation: Examples | None,
     epochs: int,
     folder: Path,
-    best: str = "val_loss",
+    best: str,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> tuple[dict[str, list[float]], float]:
     """Train a compiled network; leave it with the weights of its best epoch.
 
@@ -552,6 +791,7 @@ def train(
     Args:
         best: the validation figure by which an epoch is the best, the lowest of a loss or an
             error rate, the highest of an accuracy.
+        callbacks: more of Keras's callbacks; they may add figures to those of an epoch.
 
     Returns:
         The figures of every epoch by name, and the seconds that training took.
@@ -562,6 +802,7 @@ def train(
     model_file = folder / "model.keras"
     history_log = keras.callbacks.CSVLogger(folder / "history.csv")
     callbacks = [
+        *callbacks,
         keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: batches.start_epoch(epoch)),
         StopOnInfiniteLoss(),
         history_log,
@@ -626,6 +867,84 @@ def test_classifier(network: keras.Model, test: Examples, folder: Path) -> dict[
     return metrics
 
 
+class SequenceValidation(keras.callbacks.Callback):
+    """Add the loss and the error rates on validation sequences to the figures of an epoch."""
+
+    def __init__(self, validation: Examples) -> None:
+        super().__init__()
+        self.validation = validation
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        logits = self.model.predict(self.validation.x, batch_size=500, verbose=0)
+        losses = keras.ops.convert_to_numpy(keras.losses.ctc(self.validation.y, logits))
+        rates = error_rates(self.validation.y, read_labels(logits))
+        figures = {"loss": float(losses.mean()), **rates}
+        logs.update({f"val_{name}": value for name, value in figures.items()})
+
+
+def test_labeller(
+    network: keras.Model, test: Examples, beam_width: int, folder: Path
+) -> dict[str, float]:
+    """Test a sequence labeller and print its figures with ten readings beside the truth.
+
+    Writes to the run's folder: alignment.png, the probability of every class over the steps, and
+    misread.png, the most confident mistakes.
+
+    Args:
+        network: gives logits (n, steps, classes), class 0 the blank.
+        beam_width: candidates of the beam search.
+
+    Returns:
+        Loss (mean over the strips, in nats), label and sequence error rates (0 to 1) of greedy
+        decoding and of beam search, count of strips.
+    """
+    logits = network.predict(test.x, batch_size=500, verbose=0)
+    losses = keras.ops.convert_to_numpy(keras.losses.ctc(test.y, logits))
+    reading = read_labels(logits)
+    greedy = error_rates(test.y, reading)
+    beam = error_rates(test.y, read_labels(logits, beam_width))
+    metrics = {
+        "test_loss": float(losses.mean()),
+        **{f"test_{name}": rate for name, rate in greedy.items()},
+        **{f"test_beam_{name}": rate for name, rate in beam.items()},
+        "test_size": len(test.x),
+    }
+    print(f"\ntest loss {metrics['test_loss']:.4f}")
+    for name, rates in ("greedy decoding", greedy), (f"beam search, width {beam_width}", beam):
+        print(
+            f"{name}: label error rate {rates['label_error_rate']:.2%}, sequence error rate "
+            f"{rates['sequence_error_rate']:.2%} "
+            f"({round(rates['sequence_error_rate'] * len(test.x)):,} of {len(test.x):,})"
+        )
+    # What CTC gives to the reading: the sum over all alignments that say it.
+    nothing_read = np.zeros((len(reading), 1), reading.dtype)
+    surprise = keras.losses.ctc(np.concatenate([reading, nothing_read], axis=1), logits)
+    confidence = np.exp(-keras.ops.convert_to_numpy(surprise))
+    rows = [
+        (_spell(truth), _spell(answer), f"{probability:.2%}")
+        for truth, answer, probability in zip(test.y[:10], reading, confidence, strict=False)
+    ]
+    widths = [max(7, *(len(row[column]) for row in rows)) for column in range(3)]
+    print()
+    for row in [("truth", "reading", "probability"), *rows]:
+        print("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)))
+
+    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits[:3]))
+    plot_alignment(test.x[:3], probabilities, folder / "alignment.png")
+    wrong = np.flatnonzero(edit_distances(test.y, reading))
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:24]
+    captions = [
+        f"{_spell(test.y[i])} read as {_spell(reading[i]) or 'nothing'}\n{confidence[i]:.1%}"
+        for i in worst
+    ]
+    plot_images(test.x[worst].transpose(0, 2, 1), captions, folder / "misread.png", columns=3)
+    return metrics
+
+
+def _spell(labels: np.ndarray) -> str:
+    return " ".join(str(label - 1) for label in labels if label != BLANK)
+
+
 def finish(
     folder: Path, history: dict[str, list[float]], metrics: dict[str, float], seconds: float
 ) -> dict[str, float]:
@@ -645,16 +964,44 @@ def finish(
 
 def plot_learning_curves(history: dict[str, list[float]], path: Path) -> None:
     """Draw every figure of the history over the epochs, training beside validation."""
-    names = [name for name in history if not name.startswith("val_")]
-    figure = Figure(figsize=(5 * len(names), 4), layout="constrained")
+    names = list(dict.fromkeys(name.removeprefix("val_") for name in history))
+    figure = Figure(figsize=(4.5 * len(names), 4), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        epochs = range(1, len(history[name]) + 1)
-        axes.plot(epochs, history[name], "o-", label="training")
-        axes.plot(epochs, history[f"val_{name}"], "s-", label="validation")
+        for key, style, label in (name, "o-C0", "training"), (f"val_{name}", "s-C1", "validation"):
+            if key in history:
+                axes.plot(range(1, len(history[key]) + 1), history[key], style, label=label)
         axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def plot_alignment(strips: np.ndarray, probabilities: np.ndarray, path: Path) -> None:
+    """Draw each strip and under it the probability of every class over the timesteps.
+
+    Args:
+        strips: (n, T, D), columns as timesteps.
+        probabilities: (n, steps, classes), class 0 the blank; steps divides T.
+    """
+    n, T, D = strips.shape
+    timesteps_a_step = T / probabilities.shape[1]
+    centres = (np.arange(probabilities.shape[1]) + 0.5) * timesteps_a_step - 0.5
+    figure = Figure(figsize=(10, 3.2 * n + 0.5), layout="constrained")
+    axes = figure.subplots(2 * n, 1, sharex=True, height_ratios=[D / T * 7, 1.4] * n)
+    for strip, curves, above, below in zip(
+        strips, probabilities, axes[::2], axes[1::2], strict=True
+    ):
+        above.imshow(strip.T, cmap="gray_r", vmin=0, vmax=255, aspect="auto")
+        above.set_yticks([])
+        below.plot(centres, curves[:, BLANK], "k:", label="blank")
+        for digit in range(curves.shape[1] - 1):
+            below.plot(centres, curves[:, digit + 1], color=f"C{digit}", label=str(digit))
+        below.set(ylabel="probability", ylim=(-0.05, 1.05))
+        below.grid(alpha=0.3)
+    axes[-1].set_xlabel("timestep (column of the strip)")
+    handles, labels = axes[-1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=9)
     figure.savefig(path, dpi=120)
 
 
@@ -690,8 +1037,8 @@ def plot_images(images: np.ndarray, captions: list[str], path: Path, columns: in
     """Draw images (n, height, width) in a grid, each under its caption."""
     rows = max(1, math.ceil(len(images) / columns))
     height, width = images.shape[1:]
-    cell = 1.7 * width / height
-    figure = Figure(figsize=(cell * columns, 2.1 * rows), layout="constrained")
+    row_height = 10 / columns * height / width + 0.5  # inches, with room for the caption
+    figure = Figure(figsize=(10, row_height * rows), layout="constrained")
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.axis("off")
     for axes, image, caption in zip(figure.axes, images, captions, strict=False):

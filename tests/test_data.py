@@ -124,7 +124,7 @@ def nan_pixel(x):
         ((TRAIN, (TEST[0], TEST[1] - 1)), "test labels: -1 at index 0 is not a digit"),
         ((TRAIN, (TEST[0], TEST[1] + 0.5)), "test labels: 0.5 at index 0 is not a digit"),
         ((TRAIN, (TEST[0], [*"0123456789ab"])), "test labels: expected an array of numbers"),
-        (((nan_pixel(TRAIN[0]), TRAIN[1]), TEST), "a pixel of image 3 is not a finite number"),
+        (((nan_pixel(TRAIN[0]), TRAIN[1]), TEST), "image 3: a pixel is not a finite number"),
         (((TRAIN[0] * 2.0, TRAIN[1]), TEST), "pixels from 0.0 to 510.0"),
         (((TRAIN[0].astype(int) - 1, TRAIN[1]), TEST), "pixels from -1 to 254"),
         (((TRAIN[0][:, :, :0], TRAIN[1]), TEST), "training images: expected the shape (n, T, D)"),
