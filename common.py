@@ -443,11 +443,12 @@ def _holds_sequences(part: tuple[str, object, object]) -> bool:
     return False
 
 
-def _digit_sequences(where: str, x: object, y: object) -> tuple[list[np.ndarray], np.ndarray]:
+def _digit_sequences(where: str, x: object, y: object) -> Examples:
     """Check sequences and their labels.
 
     Returns:
-        Sequences, a list of (T_i, D) of uint8; labels, digit + 1, padded with 0, (n, longest).
+        Sequences, an object array (n,) of arrays (T_i, D) of uint8; labels, digit + 1, padded
+        with 0, (n, longest).
     """
     sequences = [
         _to_array(f"{where} sequence {index}", sequence)
@@ -471,19 +472,9 @@ def _digit_sequences(where: str, x: object, y: object) -> tuple[list[np.ndarray]
             raise DataError(f"{where} labels of sequence {index}: found the shape {part.shape}")
         _check_digits(f"{where} labels of sequence {index}", part)
         padded[index, : len(part)] = part + 1
-    return _to_pixels(f"{where} sequence", sequences), padded
-
-
-def _equal_sequences(where: str, x: object, y: object) -> Examples:
-    sequences, labels = _digit_sequences(where, x, y)
-    lengths = {len(sequence) for sequence in sequences}
-    if len(lengths) > 1 or not labels.all():
-        raise DataError(
-            f"{where}: sequences of {min(lengths)} to {max(lengths)} timesteps and of "
-            f"{(labels > 0).sum(axis=1).min()} to {labels.shape[1]} labels; different lengths are "
-            f"for variable_length_seq.py"
-        )
-    return Examples(np.stack(sequences), labels)
+    ragged = np.empty(len(sequences), object)
+    ragged[:] = _to_pixels(f"{where} sequence", sequences)
+    return Examples(ragged, padded)
 
 
 def load_digits(config: RunConfig) -> tuple[Examples, Examples, Examples]:
@@ -527,60 +518,106 @@ def take_first(
 #
 # Labels of a sequence are digit + 1, because Connectionist Temporal Classification (CTC) in Keras
 # takes 0 for its blank, and for the padding after the last label too.
+#
+# Sequences of different lengths are an object array of arrays (T_i, D) until they are padded.
 # ---------------------------------------------------------------------------------------------
 
 BLANK = 0
 
 
-def compose_strips(digits: Examples, length: int, random: np.random.Generator) -> Examples:
+def compose_strips(
+    digits: Examples, shortest: int, longest: int, random: np.random.Generator
+) -> Examples:
     """Put digits side by side in a random order, each at most once.
 
+    Args:
+        digits: images (n, height, width) and labels (n,).
+        shortest, longest: digits on a strip; the lengths between are equally frequent.
+
     Returns:
-        Strips whose columns are the timesteps, (n, length * width, height), and their labels,
-        digit + 1, (n, length).
+        Strips whose columns are the timesteps, an object array of arrays (digits * width, height),
+        and their labels, digit + 1, padded with 0, (strips, longest).
     """
-    order = random.permutation(len(digits.x))[: len(digits.x) // length * length]
-    columns = digits.x[order].transpose(0, 2, 1)
-    strips = columns.reshape(-1, length * columns.shape[1], columns.shape[2])
-    return Examples(strips, digits.y[order].reshape(-1, length) + 1)
+    order = random.permutation(len(digits.x))
+    lengths = random.integers(shortest, longest + 1, len(order) // shortest)
+    ends = np.cumsum(lengths)
+    ends = ends[ends <= len(order)]
+    columns, digit_labels = digits.x[order].transpose(0, 2, 1), digits.y[order] + 1
+    strips = np.empty(len(ends), object)
+    labels = np.zeros((len(ends), longest), np.uint8)
+    for strip, (length, end) in enumerate(zip(lengths, ends, strict=False)):
+        strips[strip] = columns[end - length : end].reshape(-1, columns.shape[2])
+        labels[strip, :length] = digit_labels[end - length : end]
+    return Examples(strips, labels)
 
 
-def shifted(images: np.ndarray, most: int, random: np.random.Generator) -> np.ndarray:
-    """Move each image (n, height, width) up to `most` pixels each way at random; fill with 0."""
+def distorted(
+    images: np.ndarray, distortion: float, shift: float, random: np.random.Generator
+) -> np.ndarray:
+    """Turn, stretch, slant and move each image at random, with bilinear interpolation.
+
+    Args:
+        images: uint8, (n, height, width).
+        distortion: largest angle in radians, and largest share by which an image is stretched
+            along each axis and slanted.
+        shift: longest way that an image moves along each axis, in pixels.
+
+    Returns:
+        New images, uint8, (n, height, width); what comes in from outside is 0.
+    """
     n, height, width = images.shape
-    padded = np.pad(images, ((0, 0), (most, most), (most, most)))
-    down, right = random.integers(0, 2 * most + 1, (2, n, 1))
-    rows, columns = np.arange(height) + down, np.arange(width) + right
-    return padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    angle, slant, stretch_x, stretch_y = random.uniform(-distortion, distortion, (4, n))
+    # For each pixel (x, y) of the new image, where in the old one it comes from:
+    # (a x + b y + c, d x + e y + f). The centre of the image stays, but for the shift.
+    a = (1 + stretch_x) * np.cos(angle)
+    b = -np.sin(angle) + slant
+    d = np.sin(angle)
+    e = (1 + stretch_y) * np.cos(angle)
+    x, y = (width - 1) / 2, (height - 1) / 2
+    move_x, move_y = random.uniform(-shift, shift, (2, n))
+    c, f = x - a * x - b * y + move_x, y - d * x - e * y + move_y
+    maps = np.stack([a, b, c, d, e, f, np.zeros(n), np.zeros(n)], axis=1).astype(np.float32)
+    new = keras.ops.image.affine_transform(
+        images[..., None].astype(np.float32), maps, data_format="channels_last"
+    )
+    return np.rint(keras.ops.convert_to_numpy(new)[..., 0]).astype(np.uint8)
 
 
 def load_strips(
-    config: RunConfig, length: int, most_shift: int
+    config: RunConfig, shortest: int, longest: int, distortion: float, shift: float, columns: int
 ) -> tuple[Callable[[np.random.Generator], Examples], Examples, Examples]:
-    """Load strips of equal length, composed of digits or, from another pickle, as they are.
+    """Load strips, composed of digits or, from a pickle of sequences, as they are.
 
-    From digits (`--data` of images): training strips hold training digits only and are composed
-    anew from a random generator, each digit once and moved by up to `most_shift` pixels.
-    Validation strips hold validation digits only, test strips test digits only, each digit once,
-    in an order that no setting changes.
+    From digits: training strips hold training digits only and are composed anew from a random
+    generator, each digit at most once and distorted (see `distorted`). Validation strips hold
+    validation digits only, test strips test digits only, at most 2,000 of them, composed once,
+    in an order that no other setting changes.
 
-    From sequences (`--data` of `((x_train, y_train), (x_test, y_test))`, each x a list of arrays
-    (T, D) and each y a list of label lists): a fixed list, only shuffled.
+    From sequences, `((x_train, y_train), (x_test, y_test))`, each x a list of arrays (T_i, D) and
+    each y a list of label lists: a fixed list, only shuffled.
 
     Returns:
-        A function that composes an epoch's training strips; validation strips; test strips.
+        A function that composes an epoch's training strips; validation strips; test strips. See
+        `compose_strips` for their form.
+
+    Args:
+        columns: timesteps that make one step of the network's output.
 
     Raises:
-        DataError: the file cannot be read, or holds neither digits nor sequences of one length.
-        SettingError: more strips are asked for than there are.
+        DataError: the file cannot be read, holds neither digits nor sequences, or a sequence has
+            too few steps for its labels.
+        SettingError: more strips are asked for than there are, or the columns are too many.
     """
     parts = _load_parts(config.data)
     if any(_holds_sequences(part) for part in parts):
-        *train_parts, test = [_equal_sequences(*part) for part in parts]
-        shapes = {(part.x.shape[1:], part.y.shape[1:]) for part in (*train_parts, test)}
-        if len(shapes) > 1:
-            raise DataError(f"{config.data}: training and test sequences differ in their lengths")
-        train = Examples(*map(np.concatenate, zip(*train_parts, strict=True)))
+        *train_parts, test = [_digit_sequences(*part) for part in parts]
+        for (where, *_), part in zip(parts, (*train_parts, test), strict=True):
+            steps = np.array([math.ceil(len(sequence) / columns) for sequence in part.x])
+            check_labels_fit(part.y, steps, where)
+        widths = {part.x[0].shape[1] for part in (*train_parts, test)}
+        if len(widths) > 1:
+            raise DataError(f"{config.data}: sequences of {sorted(widths)} features a timestep")
+        train = _join(train_parts)
         train, validation = split_validation(train, config.data)
         train = take_first(train, config.train_size, "--train-size", "training sequences")
         test = take_first(test, config.test_size, "--test-size", "test sequences")
@@ -588,21 +625,78 @@ def load_strips(
 
     train, test = load_mnist(config.data)
     train, validation = split_validation(train, config.data)
-    if min(len(validation.x), len(test.x)) < length:
-        raise DataError(f"{config.data}: too few digits for strips of {length}")
-    train = take_first(train, config.train_size, "--train-size", "training strips", length)
-    validation = compose_strips(validation, length, np.random.default_rng(1))
-    test = compose_strips(test, length, np.random.default_rng(2))
-    test = take_first(test, config.test_size, "--test-size", "test strips")
+    if min(len(validation.x), len(test.x)) < longest:
+        raise DataError(f"{config.data}: too few digits for strips of {longest}")
+    steps = longest * train.x.shape[2] // columns
+    if steps < 2 * longest - 1:
+        raise SettingError(
+            f"--columns {columns} leaves {steps} steps to a strip of {longest} digits, which may "
+            f"need {2 * longest - 1}"
+        )
+    # As many digits as the strips need that are asked for, however long these turn out.
+    train = take_first(train, config.train_size, "--train-size", "training strips", longest)
+    validation = compose_strips(validation, shortest, longest, np.random.default_rng(1))
+    test = compose_strips(test, shortest, longest, np.random.default_rng(2))
+    test = take_first(
+        Examples(*(part[:2000] for part in test)), config.test_size, "--test-size", "test strips"
+    )
 
     def compose(random: np.random.Generator) -> Examples:
-        moved = Examples(shifted(train.x, most_shift, random), train.y)
-        return compose_strips(moved, length, random)
+        moved = Examples(distorted(train.x, distortion, shift, random), train.y)
+        strips = compose_strips(moved, shortest, longest, random)
+        return Examples(*(part[: config.train_size] for part in strips))
 
     return compose, validation, test
 
 
-def check_labels_fit(labels: np.ndarray, steps: np.ndarray, name: str) -> None:
+def _join(parts: list[Examples]) -> Examples:
+    """Join sequences whose labels are padded to different lengths."""
+    longest = max(part.y.shape[1] for part in parts)
+    labels = [np.pad(part.y, ((0, 0), (0, longest - part.y.shape[1]))) for part in parts]
+    return Examples(np.concatenate([part.x for part in parts]), np.concatenate(labels))
+
+
+def stack_equal(strips: Examples, name: str) -> Examples:
+    """Make one array (n, T, D) of sequences; DataError if their lengths differ."""
+    lengths = [len(strip) for strip in strips.x]
+    labels = (strips.y != BLANK).sum(axis=1)
+    if min(lengths) < max(lengths) or min(labels) < max(labels):
+        raise DataError(
+            f"{name} sequences of {min(lengths)} to {max(lengths)} timesteps and of {min(labels)} "
+            f"to {max(labels)} labels: different lengths are for variable_length_seq.py"
+        )
+    return Examples(np.stack(list(strips.x)), strips.y[:, : max(labels)])
+
+
+PADDING = -1  # no pixel has this value; 0 would be the background
+
+
+def pad(strips: Sequence[np.ndarray], columns: int = 1) -> np.ndarray:
+    """Pad strips (T_i, D) on the right with -1 to the longest, (n, T, D) of int16.
+
+    Args:
+        columns: T is a multiple of it. A strip whose length is none is first filled up with
+            background, so that every step of so many columns is all strip or all padding.
+    """
+    filled = [np.pad(strip, ((0, -len(strip) % columns), (0, 0))) for strip in strips]
+    return keras.utils.pad_sequences(filled, dtype="int16", padding="post", value=PADDING)
+
+
+def bucketed(examples: Examples, batch_size: int, random: np.random.Generator) -> Examples:
+    """Order sequences so that those of one batch are of similar length, the batches at random.
+
+    Sequences of equal length come in random order. What fills no batch comes last.
+    """
+    lengths = [len(sequence) for sequence in examples.x]
+    order = np.lexsort((random.random(len(lengths)), lengths))
+    # Leave out of the whole batches some sequences anywhere in the order, not just the longest.
+    rest = random.choice(len(order), len(order) % batch_size, replace=False)
+    batches = np.delete(order, rest).reshape(-1, batch_size)
+    order = np.concatenate([random.permutation(batches).ravel(), order[rest]])
+    return Examples(*(part[order] for part in examples))
+
+
+def check_labels_fit(labels: np.ndarray, steps: np.ndarray, where: str) -> None:
     """Raise DataError if a sequence has too few steps for its labels, which CTC cannot align.
 
     Equal labels in a row need a blank between them: n labels with r such repeats take n + r steps.
@@ -610,15 +704,16 @@ def check_labels_fit(labels: np.ndarray, steps: np.ndarray, name: str) -> None:
     Args:
         labels: digit + 1, padded with 0, (n, length).
         steps: of the network's output for each sequence, (n,).
-        name: of the sequences, for the message.
+        where: the sequences come from, for the message.
     """
     repeats = (labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] != BLANK)
     needed = (labels != BLANK).sum(axis=1) + repeats.sum(axis=1)
     if (needed > steps).any():
         index = int((needed > steps).argmax())
         raise DataError(
-            f"{name} sequence {index} has {(labels[index] != BLANK).sum()} labels, which need "
-            f"{needed[index]} steps, but only {steps[index]} steps"
+            f"{where} sequence {index}: {(labels[index] != BLANK).sum()} labels, "
+            f"{repeats[index].sum()} of them repeated, take {needed[index]} steps, but there are "
+            f"{steps[index]}"
         )
 
 
@@ -692,13 +787,19 @@ class EpochBatches(keras.utils.PyDataset):
         compose: takes the epoch's random generator, returns the epoch's examples in their order.
         batch_size: examples in a batch; the last batch holds what is left.
         seed: of the random generators.
+        collate: makes one array of the inputs of a batch, where they are not one already.
     """
 
     def __init__(
-        self, compose: Callable[[np.random.Generator], Examples], batch_size: int, seed: int
+        self,
+        compose: Callable[[np.random.Generator], Examples],
+        batch_size: int,
+        seed: int,
+        collate: Callable[[np.ndarray], np.ndarray] = np.asarray,
     ) -> None:
         super().__init__()
         self.compose = compose
+        self.collate = collate
         self.batch_size = batch_size
         self.seed = seed
         self.start_epoch(0)
@@ -712,7 +813,13 @@ class EpochBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> Examples:
         batch = slice(index * self.batch_size, (index + 1) * self.batch_size)
-        return Examples(*(part[batch] for part in self.examples))
+        return Examples(self.collate(self.examples.x[batch]), self.examples.y[batch])
+
+
+def padding_share(batches: EpochBatches) -> float:
+    """Return the share of padding in the timesteps of the current epoch's batches."""
+    timesteps = sum(math.prod(batches[index].x.shape[:2]) for index in range(len(batches)))
+    return 1 - sum(map(len, batches.examples.x)) / timesteps
 
 
 def shuffled(examples: Examples, random: np.random.Generator) -> Examples:
@@ -916,6 +1023,15 @@ def test_labeller(
             f"{rates['sequence_error_rate']:.2%} "
             f"({round(rates['sequence_error_rate'] * len(test.x)):,} of {len(test.x):,})"
         )
+    lengths = (test.y != BLANK).sum(axis=1)
+    if lengths.min() < lengths.max():
+        for length in np.unique(lengths):
+            rates = error_rates(test.y[lengths == length], reading[lengths == length])
+            metrics |= {f"test_{name}_{length}": rate for name, rate in rates.items()}
+            print(
+                f"{length} labels: label error rate {rates['label_error_rate']:.2%}, sequence "
+                f"error rate {rates['sequence_error_rate']:.2%} of {(lengths == length).sum():,}"
+            )
     # What CTC gives to the reading: the sum over all alignments that say it.
     nothing_read = np.zeros((len(reading), 1), reading.dtype)
     surprise = keras.losses.ctc(np.concatenate([reading, nothing_read], axis=1), logits)

@@ -15,14 +15,15 @@ import common  # before Keras, because it keeps TensorFlow's start quiet
 
 import keras
 from keras import layers
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 
 class Config(common.RunConfig):
     """What you can change, here or on the command line."""
 
     digits: PositiveInt = 5  # digits on a strip
-    shift: NonNegativeInt = 2  # pixels that a digit moves at most, anew in every epoch
+    distortion: common.Share = 0.1  # most that a digit is turned (radians), stretched and slanted
+    shift: NonNegativeFloat = 2.0  # most that a digit moves, in pixels
     cell: Literal["SimpleRNN", "GRU", "LSTM"] = "GRU"  # kind of recurrent layer
     units: PositiveInt = 128  # units of each recurrent layer and direction
     layers: PositiveInt = 2  # recurrent layers, one on top of the other
@@ -69,14 +70,22 @@ def rnn_seqlab_network(
 def main(config: Config) -> dict[str, float]:
     """Train and test the network; return the figures of the test."""
     common.set_seed(config.seed)
-    compose, validation, test = common.load_strips(config, config.digits, config.shift)
-    batches = common.EpochBatches(compose, config.batch_size, config.seed)
+    compose, validation, test = common.load_strips(
+        *(config, config.digits, config.digits),
+        *(config.distortion, config.shift, config.columns),
+    )
+    batches = common.EpochBatches(
+        lambda random: common.stack_equal(compose(random), "training"),
+        *(config.batch_size, config.seed),
+    )
+    validation = common.stack_equal(validation, "validation")
+    test = common.stack_equal(test, "test")
+    if len({part.x.shape[1:] for part in (batches.examples, validation, test)}) > 1:
+        raise common.DataError(f"{config.data}: training and test sequences differ in length")
 
     T, D = test.x.shape[1:]
     if T % config.columns:
         raise common.SettingError(f"--columns {config.columns} does not divide {T} timesteps")
-    for name, y in ("training", batches.examples.y), ("validation", validation.y), ("test", test.y):
-        common.check_labels_fit(y, T // config.columns, name)
     network = rnn_seqlab_network(
         *(T, D, config.cell, config.units, config.layers),
         *(config.bidirectional, config.columns, config.dropout),

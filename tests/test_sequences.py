@@ -150,38 +150,69 @@ def test_rates_of_nothing_read():
 def test_labels_that_cannot_fit_are_refused_with_their_index():
     labels = np.array([[1, 2, 3], [1, 1, 2], [4, 0, 0]])
     common.check_labels_fit(labels, np.array([3, 4, 1]), "training")
-    with pytest.raises(DataError, match="training sequence 1 has 3 labels, which need 4 steps"):
+    message = "training sequence 1: 3 labels, 1 of them repeated, take 4 steps, but there are 3"
+    with pytest.raises(DataError, match=message):
         common.check_labels_fit(labels, np.array([3, 3, 1]), "training")
-    with pytest.raises(DataError, match="test sequence 2 has 1 labels"):
+    with pytest.raises(DataError, match="test sequence 2: 1 labels"):
         common.check_labels_fit(labels, np.array([3, 4, 0]), "test")
 
 
-def test_strips_hold_each_digit_once_with_columns_as_timesteps():
-    images = np.arange(13 * 4 * 3).reshape(13, 4, 3)
-    digits = Examples(images, np.arange(13) % 10)
-    strips = common.compose_strips(digits, 5, np.random.default_rng(0))
-    assert strips.x.shape == (2, 15, 4)
-    assert strips.y.shape == (2, 5)
+@pytest.mark.parametrize(("shortest", "longest"), [(5, 5), (2, 5)])
+def test_strips_hold_each_digit_once_with_columns_as_timesteps(shortest, longest):
+    images = np.arange(53 * 4 * 3).reshape(53, 4, 3)
+    digits = Examples(images, np.arange(53) % 10)
+    strips = common.compose_strips(digits, shortest, longest, np.random.default_rng(0))
     used = set()
     for strip, labels in zip(strips.x, strips.y, strict=True):
-        for place, label in enumerate(labels):
+        length = len(strip) // 3
+        assert shortest <= length <= longest
+        assert not labels[length:].any()
+        for place in range(length):
             image = strip[3 * place : 3 * place + 3].T
             (index,) = np.flatnonzero((images == image).all(axis=(1, 2)))
-            assert label == index % 10 + 1
+            assert labels[place] == index % 10 + 1
+            assert index not in used
             used.add(index)
-    assert len(used) == 10
+    assert len(used) > 53 - longest
 
 
-def test_shifts_move_each_image_as_a_whole():
-    images = np.zeros((500, 7, 7), np.uint8)
-    images[:, 3, 3] = 255
-    moved = common.shifted(images, 2, np.random.default_rng(0))
-    places = np.argwhere(moved)
-    assert (moved.sum(axis=(1, 2)) == 255).all()
-    assert {tuple(place) for place in places[:, 1:]} == set(
-        itertools.product(range(1, 6), range(1, 6))
-    )
-    np.testing.assert_array_equal(common.shifted(images, 0, np.random.default_rng(0)), images)
+def test_lengths_of_strips_are_equally_frequent():
+    digits = Examples(np.zeros((50_000, 1, 1), np.uint8), np.zeros(50_000, np.uint8))
+    strips = common.compose_strips(digits, 2, 5, np.random.default_rng(0))
+    counts = np.bincount([len(strip) for strip in strips.x], minlength=6)
+    np.testing.assert_allclose(counts[2:] / len(strips.x), 0.25, atol=0.015)
+
+
+def test_distortions():
+    random = np.random.default_rng(0)
+    images = np.zeros((400, 15, 11), np.uint8)
+    images[:, 7, 5] = 200
+    np.testing.assert_array_equal(common.distorted(images, 0, 0, random), images)
+    # The centre only moves, by up to two pixels each way, and its ink stays the same.
+    moved = common.distorted(images, 0, 2, random)
+    assert moved.dtype == np.uint8
+    rows, columns = np.indices((15, 11))
+    ink = moved.sum(axis=(1, 2))
+    np.testing.assert_allclose(ink, 200, atol=2)
+    for middle, positions in ((7, rows), (5, columns)):
+        offsets = (moved * positions).sum(axis=(1, 2)) / ink - middle
+        assert np.abs(offsets).max() < 2.05
+        assert offsets.min() < -1.8
+        assert offsets.max() > 1.8
+
+
+def test_distortions_turn_stretch_and_slant():
+    """A bar one pixel wide and 9 long, stretched by up to a quarter along both axes."""
+    images = np.zeros((500, 19, 19), np.uint8)
+    images[:, 5:14, 9] = 255
+    bars = common.distorted(images, 0.25, 0, np.random.default_rng(0))
+    areas = bars.sum(axis=(1, 2)) / 255
+    assert 9 / 1.25**2 - 1 < areas.min() < 7
+    assert 13 < areas.max() < 9 / 0.75**2 + 1
+    upper = bars[:, :9]
+    leaning = (upper * (np.arange(19) - 9)).sum(axis=(1, 2)) / upper.sum(axis=(1, 2))
+    assert -2.5 < leaning.min() < -0.7
+    assert 0.7 < leaning.max() < 2.5
 
 
 # -- loading ----------------------------------------------------------------------------------
@@ -191,6 +222,14 @@ PICKLES = Path(__file__).parent / "pickles"
 
 class Config(common.RunConfig):
     """Settings of a run, as the scripts have them."""
+
+
+def load(config, shortest=5, longest=5, distortion=0.0, shift=0.0, columns=1):
+    compose, *rest = common.load_strips(config, shortest, longest, distortion, shift, columns)
+    if shortest < longest:
+        return compose, *rest
+    stack = common.stack_equal
+    return lambda random: stack(compose(random), "train"), *(stack(part, "x") for part in rest)
 
 
 def write(path, content):
@@ -207,8 +246,8 @@ def sequences(n, steps=12, labels=3, first=0):
 def test_test_strips_are_fixed_and_hold_each_test_digit_once():
     _, test_digits = common.load_mnist()
     loaded = [
-        common.load_strips(Config(seed=seed, train_size=size), 5, shift)
-        for seed, size, shift in ((0, None, 2), (7, 100, 0))
+        load(Config(seed=seed, train_size=size), distortion=distortion)
+        for seed, size, distortion in ((0, None, 0.1), (7, 100, 0))
     ]
     for _, validation, test in loaded:
         np.testing.assert_array_equal(test.x, loaded[0][2].x)
@@ -222,7 +261,7 @@ def test_test_strips_are_fixed_and_hold_each_test_digit_once():
 
 def test_training_strips_hold_training_digits_only_and_are_composed_anew():
     train_digits, _ = common.load_mnist()
-    compose, validation, _ = common.load_strips(Config(train_size=200), 5, 0)
+    compose, validation, _ = load(Config(train_size=200))
     allowed = set(map(bytes, train_digits.x[:1000]))
     strips = [compose(np.random.default_rng(seed)) for seed in (0, 0, 1)]
     for strip in strips:
@@ -251,7 +290,7 @@ def object_array(items):
 )
 def test_a_fixed_list_of_sequences(tmp_path, form):
     path = write(tmp_path / "s.pkl", (form(*sequences(24)), form(*sequences(6, first=50))))
-    compose, validation, test = common.load_strips(Config(data=path, test_size=5), 5, 2)
+    compose, validation, test = load(Config(data=path, test_size=5))
     train = compose(np.random.default_rng(0))
     assert train.x.shape == (22, 12, 4)
     assert train.x.dtype == np.uint8
@@ -272,9 +311,12 @@ def changed(part, index, value):
 @pytest.mark.parametrize(
     ("train", "message"),
     [
-        (changed(0, 3, np.zeros((9, 4))), r"of 9 to 12 timesteps .* for variable_length_seq\.py"),
-        (changed(1, 3, [1, 2]), r"of 2 to 3 labels; different .* for variable_length_seq\.py"),
-        (sequences(24, steps=9), "training and test sequences differ in their lengths"),
+        (
+            changed(0, 3, np.zeros((9, 4))),
+            r"training sequences of 9 to 12 timesteps .* for variable_length_seq\.py",
+        ),
+        (changed(1, 3, [1, 2]), r"of 2 to 3 labels: different .* for variable_length_seq\.py"),
+        (sequences(24, steps=9), "training and test sequences differ in length"),
         (changed(0, 3, np.zeros((12, 5))), r"sequence 3: expected the shape \(T, 4\)"),
         (changed(0, 3, np.zeros((0, 4))), r"sequence 3: expected .* found \(0, 4\)"),
         (changed(0, 3, np.full((12, 4), np.nan)), "sequence 3: a pixel is not a finite number"),
@@ -290,34 +332,39 @@ def changed(part, index, value):
 def test_wrong_sequences_are_refused_with_their_index(tmp_path, train, message):
     path = write(tmp_path / "s.pkl", (train, sequences(6)))
     with pytest.raises(DataError, match=message):
-        common.load_strips(Config(data=path), 5, 2)
+        seq_labelling.main(seq_labelling.Config(data=path, columns=1, output=tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("name", ["lists_protocol2", "object_arrays_protocol1"])
-def test_ragged_sequences_of_python_2_are_for_the_third_lesson(name):
+def test_ragged_sequences_of_python_2_are_for_the_third_lesson(name, tmp_path):
     path = PICKLES / f"python2_sequences_{name}.pkl.gz"
-    with pytest.raises(DataError, match=r"of 12 to 24 timesteps and of 2 to 4 labels; .*variable"):
-        common.load_strips(Config(data=path), 5, 2)
+    with pytest.raises(DataError, match=r"of 12 to 24 timesteps and of 2 to 4 labels: .*variable"):
+        seq_labelling.main(seq_labelling.Config(data=path, columns=1, output=tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_sizes_count_strips():
     with pytest.raises(SettingError, match="--train-size 11,001: there are 11,000 training strips"):
-        common.load_strips(Config(train_size=11_001), 5, 2)
+        load(Config(train_size=11_001))
     with pytest.raises(SettingError, match="--test-size 2,001: there are 2,000 test strips"):
-        common.load_strips(Config(test_size=2001), 5, 2)
+        load(Config(test_size=2001))
     with pytest.raises(DataError, match="too few digits for strips of 6000"):
-        common.load_strips(Config(), 6000, 2)
+        load(Config(), 6000, 6000)
+    with pytest.raises(SettingError, match="--columns 28 leaves 5 steps to a strip of 5 digits"):
+        load(Config(), columns=28)
 
 
 # -- seq_labelling.py -------------------------------------------------------------------------
 
 
 def test_the_script_refuses_what_its_network_cannot_do(tmp_path):
-    path = write(tmp_path / "s.pkl", (changed(1, 3, [5, 5, 5]), sequences(6)))
+    path = write(tmp_path / "s.pkl", (sequences(24), sequences(6)))
     settings = {"data": path, "output": tmp_path / "runs"}
     with pytest.raises(SettingError, match="--columns 5 does not divide 12 timesteps"):
         seq_labelling.main(seq_labelling.Config(**settings, columns=5))
-    message = r"training sequence \d+ has 3 labels, which need 5 steps, but only 4 steps"
+    write(path, (changed(1, 3, [5, 5, 5]), sequences(6)))
+    message = "training sequence 3: 3 labels, 2 of them repeated, take 5 steps, but there are 4"
     with pytest.raises(DataError, match=message):
         seq_labelling.main(seq_labelling.Config(**settings, columns=3))
     assert not (tmp_path / "runs").exists()
