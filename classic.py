@@ -75,15 +75,7 @@ def main(config: Config) -> dict[str, float]:
     peak = config.learning_rate or (0.001 if config.cell == "SimpleRNN" else 0.008)
     schedule = common.one_cycle(peak, config.epochs * len(batches), config.warmup)
     network.compile(
-        # Muon makes the update of each weight matrix orthogonal; biases and the output layer
-        # learn as with Adam.
-        optimizer=keras.optimizers.Muon(
-            schedule,
-            weight_decay=None,
-            adam_weight_decay=None,
-            exclude_layers=["logits"],
-            global_clipnorm=config.clip_norm,
-        ),
+        optimizer=common.muon(schedule, config.clip_norm),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )

@@ -249,7 +249,8 @@ class _LimitedReader:
         return content
 
     def read(self, size: int = -1) -> bytes:
-        return self._count(self.file.read(min(size, self.left + 1)))
+        most = self.left + 1
+        return self._count(self.file.read(most if size < 0 else min(size, most)))
 
     def readinto(self, buffer: bytearray) -> int:
         content = self.read(len(buffer))
@@ -316,7 +317,11 @@ def load_mnist(path: Path = DATA_FILE) -> tuple[Examples, Examples]:
     Raises:
         DataError: the file cannot be read, or does not hold digit images.
     """
-    *train_parts, test = [_digit_images(*part) for part in _load_parts(path)]
+    return _join_digits(path, _load_parts(path))
+
+
+def _join_digits(path: Path, parts: list[tuple]) -> tuple[Examples, Examples]:
+    *train_parts, test = [_digit_images(*part) for part in parts]
     for part in train_parts:
         if part.x.shape[1:] != test.x.shape[1:]:
             raise DataError(
@@ -623,7 +628,7 @@ def load_strips(
         test = take_first(test, config.test_size, "--test-size", "test sequences")
         return functools.partial(shuffled, train), validation, test
 
-    train, test = load_mnist(config.data)
+    train, test = _join_digits(config.data, parts)
     train, validation = split_validation(train, config.data)
     if min(len(validation.x), len(test.x)) < longest:
         raise DataError(f"{config.data}: too few digits for strips of {longest}")
@@ -802,10 +807,14 @@ class EpochBatches(keras.utils.PyDataset):
         self.collate = collate
         self.batch_size = batch_size
         self.seed = seed
+        self.epoch = None
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int) -> None:
         """Compose the batches of an epoch, counted from 0."""
+        if epoch == self.epoch:
+            return
+        self.epoch = epoch
         self.examples = self.compose(np.random.default_rng([self.seed, epoch]))
 
     def __len__(self) -> int:
@@ -844,6 +853,25 @@ def one_cycle(peak: float, steps: int, warmup: float) -> keras.optimizers.schedu
         warmup_target=peak,
         warmup_steps=warmup_steps,
         decay_steps=max(1, steps - warmup_steps),
+    )
+
+
+def muon(
+    learning_rate: keras.optimizers.schedules.LearningRateSchedule, clip_norm: float
+) -> keras.optimizers.Muon:
+    """Make the optimizer of all scripts: Muon, without weight decay, with clipped gradients.
+
+    Muon makes the update of each weight matrix of the recurrent layers orthogonal, so that it
+    learns in all directions alike. Biases and the layer named "logits" learn as with Adam.
+
+    Source: K. Jordan, Muon (2024), https://kellerjordan.github.io/posts/muon
+    """
+    return keras.optimizers.Muon(
+        learning_rate,
+        weight_decay=None,
+        adam_weight_decay=None,
+        exclude_layers=["logits"],
+        global_clipnorm=clip_norm,
     )
 
 

@@ -21,6 +21,7 @@ COMMON_FILES = {
 FILES = {
     "classic": COMMON_FILES | {"confusion_matrix.png"},
     "seq_labelling": COMMON_FILES | {"alignment.png"},
+    "variable_length_seq": COMMON_FILES | {"alignment.png"},
 }
 SCRIPTS = list(FILES)
 
@@ -95,16 +96,24 @@ def test_one_seed_gives_the_same_run_twice(smoke_runs):
     assert printed[0] == printed[1]
 
 
+def load_test(script, config):
+    """The test set as the network takes it."""
+    if script == "classic":
+        return common.load_digits(config)[2]
+    equal = script == "seq_labelling"
+    lengths = (config.digits, config.digits) if equal else (config.shortest, config.longest)
+    _, _, test = common.load_strips(config, *lengths, 0, 0, 4)
+    return (
+        common.stack_equal(test, "test") if equal else common.Examples(common.pad(test.x), test.y)
+    )
+
+
 def test_the_saved_model_reads_raw_pixels_in_a_new_process(smoke_runs):
     """With Keras alone: nothing of this project is needed to load it."""
     script, ((_, folder), _) = smoke_runs
     Config = runpy.run_path(str(ROOT / f"{script}.py"), run_name="parsed")["Config"]
     config = Config(**json.loads((folder / "config.json").read_text()))
-    if script == "classic":
-        _, _, test = common.load_digits(config)
-    else:
-        _, _, test = common.load_strips(config, config.digits, config.shift)
-    assert test.x.dtype == np.uint8
+    test = load_test(script, config)
     np.savez(folder.parent / "test.npz", x=test.x, y=test.y)
     code = (
         "import keras, numpy as np\n"

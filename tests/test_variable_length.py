@@ -1,0 +1,212 @@
+"""variable_length_seq.py: padding changes nothing."""
+
+import json
+from pathlib import Path
+
+import common
+from common import DataError, Examples, SettingError
+
+import keras
+import numpy as np
+import pytest
+
+import variable_length_seq
+from variable_length_seq import Config, rnn_seqlab_network
+
+PICKLES = Path(__file__).parent / "pickles"
+SMALL = {"train_size": 512, "test_size": 200, "epochs": 2, "units": 32, "batch_size": 16}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A network after a short training on real strips, and 200 test strips."""
+    config = Config(**SMALL, output=tmp_path_factory.mktemp("runs"))
+    variable_length_seq.main(config)
+    (folder,) = config.output.glob("variable_length_seq/*")
+    _, _, test = common.load_strips(config, 2, 5, 0, 0, 4)
+    return keras.saving.load_model(folder / "model.keras"), test
+
+
+def predict(network, strips, extra_steps=0):
+    pixels = common.pad(strips, 4)
+    padding = ((0, 0), (0, 4 * extra_steps), (0, 0))
+    return network.predict_on_batch(np.pad(pixels, padding, constant_values=common.PADDING))
+
+
+def ctc(labels, logits):
+    return keras.ops.convert_to_numpy(keras.losses.ctc(labels, logits))
+
+
+def assert_same(network, test, alone, index, together, row):
+    """The strip has the same logits, loss and reading, and certain blanks on its padding."""
+    steps = alone.shape[1]
+    np.testing.assert_allclose(together[row, :steps], alone[0], atol=1e-5, rtol=1e-5)
+    assert (together[row, steps:] == np.where(np.arange(11) == 0, 1e4, -1e4)).all()
+    labels = test.y[index : index + 1]
+    loss = ctc(labels, together[row : row + 1])
+    np.testing.assert_allclose(loss, ctc(labels, alone), atol=1e-5, rtol=1e-5)
+    readings = [common.read_labels(logits) for logits in (alone, together[row : row + 1])]
+    assert readings[0].tolist() == readings[1].tolist()
+
+
+def test_200_strips_are_read_the_same_alone_and_in_a_batch_of_all(trained):
+    network, test = trained
+    together = predict(network, test.x)
+    assert len({len(strip) for strip in test.x}) == 4
+    for index, strip in enumerate(test.x):
+        assert_same(network, test, predict(network, [strip]), index, together, index)
+
+
+@pytest.mark.parametrize("extra_steps", [1, 7, 100])
+def test_more_padding_changes_nothing(trained, extra_steps):
+    network, test = trained
+    plain, padded = predict(network, test.x), predict(network, test.x, extra_steps)
+    assert padded.shape[1] == plain.shape[1] + extra_steps
+    np.testing.assert_allclose(padded[:, : plain.shape[1]], plain, atol=1e-5, rtol=1e-5)
+    np.testing.assert_allclose(ctc(test.y, padded), ctc(test.y, plain), atol=1e-5, rtol=1e-5)
+    np.testing.assert_array_equal(common.read_labels(padded), common.read_labels(plain))
+
+
+@pytest.mark.parametrize("size", [1, 14, 35])
+def test_batches_of_as_many_strips_as_steps(trained, size):
+    """The case in which a mask (batch, steps) fits a loss (batch,) by accident."""
+    network, test = trained
+    lengths = np.array([len(strip) for strip in test.x])
+    others = np.flatnonzero(lengths < lengths.max())[: size - 1]
+    chosen = [int(lengths.argmax()), *others]
+    together = predict(network, test.x[chosen], extra_steps=max(0, size - 35))
+    assert together.shape[:2] == (size, 35)
+    for row, index in enumerate(chosen):
+        assert_same(network, test, predict(network, [test.x[index]]), index, together, row)
+
+
+def step_of_descent(network, pixels, labels):
+    """The weights after one step of plain gradient descent: the gradient, but for the scale."""
+    copy = keras.models.clone_model(network)
+    copy.set_weights(network.get_weights())
+    copy.compile(keras.optimizers.SGD(0.1), keras.losses.CTC())
+    copy.train_on_batch(pixels, labels)
+    steps = zip(copy.get_weights(), network.get_weights(), strict=True)
+    return [after - before for after, before in steps]
+
+
+def test_gradient_does_not_see_the_padding(trained):
+    network, test = trained
+    pixels, labels = common.pad(test.x[:32], 4), test.y[:32]
+    longer = np.pad(pixels, ((0, 0), (0, 28), (0, 0)), constant_values=common.PADDING)
+    plain, padded = (step_of_descent(network, x, labels) for x in (pixels, longer))
+    assert max(np.abs(step).max() for step in plain) > 1e-3
+    for one, other in zip(plain, padded, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_gradient_of_a_batch_is_the_mean_of_its_strips(trained):
+    network, test = trained
+    together = step_of_descent(network, common.pad(test.x[:8], 4), test.y[:8])
+    alone = [
+        step_of_descent(network, common.pad(test.x[i : i + 1], 4), test.y[i : i + 1])
+        for i in range(8)
+    ]
+    for step, *steps in zip(together, *alone, strict=True):
+        np.testing.assert_allclose(step, np.mean(steps, axis=0), atol=1e-5)
+
+
+def test_without_the_mask_padding_changes_the_reading(trained):
+    """Otherwise the tests above would prove nothing."""
+    network, test = trained
+    unmasked = rnn_seqlab_network(28, units=32, mask=False)
+    unmasked.set_weights(network.get_weights())
+    plain, padded = (predict(unmasked, test.x[:50], extra) for extra in (0, 7))
+    assert np.abs(padded[:, : plain.shape[1]] - plain).max() > 0.1
+
+
+def test_background_inside_a_strip_is_never_masked(trained):
+    """Where nothing is padded, a network with the mask equals one without, to the last bit."""
+    network, test = trained
+    strip = np.zeros((140, 28), np.uint8)
+    strip[:28], strip[-28:] = test.x[0][:28], test.x[0][-28:]
+    unmasked = rnn_seqlab_network(28, units=32, mask=False)
+    unmasked.set_weights(network.get_weights())
+    for strips in ([strip], [np.zeros((56, 28), np.uint8)]):
+        np.testing.assert_array_equal(predict(network, strips), predict(unmasked, strips))
+
+
+@pytest.mark.parametrize(("cell", "bidirectional"), [("SimpleRNN", True), ("LSTM", False)])
+def test_other_cells_keep_the_mask(cell, bidirectional):
+    network = rnn_seqlab_network(6, cell, 5, 3, bidirectional, columns=2, pooling=2, dropout=0.2)
+    strips = [np.random.default_rng(n).integers(0, 256, (n, 6), np.uint8) for n in (8, 20)]
+    pixels = common.pad(strips, 4)
+    alone = network.predict_on_batch(common.pad(strips[:1], 4))
+    together = network.predict_on_batch(pixels)
+    np.testing.assert_allclose(together[0, :2], alone[0], atol=1e-6)
+
+
+# -- padding and buckets ----------------------------------------------------------------------
+
+
+def test_padding_is_on_the_right_with_a_value_that_no_pixel_has():
+    strips = [np.full((3, 2), 255, np.uint8), np.zeros((8, 2), np.uint8)]
+    padded = common.pad(strips, 4)
+    assert padded.shape == (2, 8, 2)
+    assert padded[0, :, 0].tolist() == [255, 255, 255, 0, -1, -1, -1, -1]
+    assert (padded[1] == 0).all()
+
+
+def test_buckets_hold_every_sequence_once_and_are_shuffled_anew():
+    random = np.random.default_rng(0)
+    strips = np.empty(103, object)
+    strips[:] = [np.zeros((length, 1)) for length in random.integers(2, 6, 103)]
+    examples = Examples(strips, np.arange(103))
+    orders = [common.bucketed(examples, 10, np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    for order in orders:
+        assert sorted(order.y) == list(range(103))
+        assert all(len(strips[i]) == len(x) for i, x in zip(order.y, order.x, strict=True))
+        batches = np.array([len(x) for x in order.x[:100]]).reshape(10, 10)
+        assert (batches.min(axis=1) == batches.max(axis=1)).sum() >= 10 - 3
+        assert (np.diff(batches[:, 0]) < 0).any()
+    assert orders[0].y.tolist() == orders[1].y.tolist() != orders[2].y.tolist()
+
+
+def test_buckets_leave_at_most_5_percent_of_padding():
+    compose, _, _ = common.load_strips(Config(), 2, 5, 0, 0, 4)
+    shares = []
+    for order in (lambda x, _: x, lambda x, random: common.bucketed(x, 64, random)):
+        batches = common.EpochBatches(
+            lambda random, order=order: order(compose(random), random), 64, 0, common.pad
+        )
+        shares.append(common.padding_share(batches))
+    plain, in_buckets = shares
+    assert in_buckets <= 0.05
+    assert plain > 0.2
+
+
+# -- data -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["lists_protocol2", "object_arrays_protocol1"])
+def test_ragged_pickles_of_python_2(name, tmp_path, capfd):
+    path = PICKLES / f"python2_sequences_{name}.pkl.gz"
+    compose, validation, test = common.load_strips(Config(data=path), 2, 5, 0, 0, 1)
+    assert [len(strip) for strip in test.x] == [12, 18, 24, 12, 18, 24]
+    assert test.y[:3].tolist() == [[1, 2, 0, 0], [2, 3, 4, 0], [3, 4, 5, 6]]
+    expected = np.arange(12 * 3).reshape(12, 3) % 7 / 8 * 256
+    np.testing.assert_array_equal(test.x[0], expected)
+    assert len(validation.x) == 1
+    assert len(compose(np.random.default_rng(0)).x) == 11
+    config = Config(data=path, columns=3, epochs=1, units=4, output=tmp_path)
+    assert variable_length_seq.main(config)["test_size"] == 6
+    assert json.loads(next(tmp_path.glob("*/*/metrics.json")).read_text())["test_size"] == 6
+    capfd.readouterr()
+
+
+def test_settings_that_contradict_each_other():
+    with pytest.raises(SettingError, match="--shortest 6 is more than --longest 5"):
+        variable_length_seq.main(Config(shortest=6))
+
+
+def test_labels_too_long_for_their_frames(tmp_path):
+    path = PICKLES / "python2_sequences_lists_protocol2.pkl.gz"
+    message = "training sequence 0: 2 labels, 0 of them repeated, take 2 steps, but there are 1"
+    with pytest.raises(DataError, match=message):
+        variable_length_seq.main(Config(data=path, columns=6, output=tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
