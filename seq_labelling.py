@@ -28,12 +28,11 @@ class Config(common.RunConfig):
     units: PositiveInt = 128  # units of each recurrent layer and direction
     layers: PositiveInt = 2  # recurrent layers, one on top of the other
     bidirectional: bool = True  # read the strip in both directions
-    columns: PositiveInt = 2  # columns of the strip that make one step
-    pooling: PositiveInt = 2  # steps averaged to one after the first recurrent layer
+    columns: PositiveInt = 4  # columns of the strip that make one step
     dropout: common.Share = 0.0  # share of each recurrent layer's outputs dropped in training
-    epochs: PositiveInt = 12  # times that the network sees every training digit
+    epochs: PositiveInt = 15  # times that the network sees every training digit
     batch_size: PositiveInt = 128  # strips of one weight update
-    learning_rate: PositiveFloat = 0.01  # at its peak
+    learning_rate: PositiveFloat = 0.006  # at its peak
     warmup: common.Share = 0.2  # share of the training in which the learning rate climbs
     clip_norm: PositiveFloat = 1.0  # longest gradient; a longer one is shortened to it
     beam_width: PositiveInt = 20  # candidates that beam search keeps
@@ -46,25 +45,22 @@ def rnn_seqlab_network(
     units: int = 128,
     depth: int = 2,
     bidirectional: bool = True,
-    columns: int = 2,
-    pooling: int = 2,
+    columns: int = 4,
     dropout: float = 0.0,
     labels: int = 10,
 ) -> keras.Model:
     """Build a network that reads T timesteps of D features and labels every step.
 
     Returns:
-        A model from raw pixels (batch, T, D), 0 to 255, to logits (batch, T / (columns * pooling),
+        A model from raw pixels (batch, T, D), 0 to 255, to logits (batch, T / columns,
         1 + labels); class 0 is the blank of CTC.
     """
     pixels = keras.Input((T, D), dtype="uint8", name="pixels")
     x = layers.Rescaling(1 / 255)(pixels)
     x = layers.Reshape((T // columns, columns * D))(x)
-    for level in range(depth):
+    for _ in range(depth):
         recurrent = getattr(layers, cell)(units, return_sequences=True)
         x = layers.Bidirectional(recurrent)(x) if bidirectional else recurrent(x)
-        if level == 0:
-            x = layers.AveragePooling1D(pooling)(x)
         if dropout:
             x = layers.Dropout(dropout)(x)
     logits = layers.Dense(1 + labels, name="logits")(x)
@@ -76,7 +72,7 @@ def main(config: Config) -> dict[str, float]:
     common.set_seed(config.seed)
     compose, validation, test = common.load_strips(
         *(config, config.digits, config.digits),
-        *(config.distortion, config.shift, config.columns * config.pooling),
+        *(config.distortion, config.shift, config.columns),
     )
     batches = common.EpochBatches(
         lambda random: common.stack_equal(compose(random), "training"),
@@ -88,14 +84,11 @@ def main(config: Config) -> dict[str, float]:
         raise common.DataError(f"{config.data}: training and test sequences differ in length")
 
     T, D = test.x.shape[1:]
-    if T % (config.columns * config.pooling):
-        raise common.SettingError(
-            f"--columns {config.columns} times --pooling {config.pooling} does not divide {T} "
-            f"timesteps"
-        )
+    if T % config.columns:
+        raise common.SettingError(f"--columns {config.columns} does not divide {T} timesteps")
     network = rnn_seqlab_network(
         *(T, D, config.cell, config.units, config.layers),
-        *(config.bidirectional, config.columns, config.pooling, config.dropout),
+        *(config.bidirectional, config.columns, config.dropout),
     )
     schedule = common.one_cycle(config.learning_rate, config.epochs * len(batches), config.warmup)
     # The first epoch predicts little but blanks; a large learning rate with a warm-up and short

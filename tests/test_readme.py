@@ -1,7 +1,7 @@
 """What the README says: its commands are understood by the scripts' own parsers."""
 
+import importlib
 import re
-import runpy
 import shlex
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def options():
 
 
 def understands(script, arguments):
-    config = runpy.run_path(str(ROOT / script), run_name="parsed")["Config"]
+    config = importlib.import_module(script.removesuffix(".py")).Config
     try:
         tyro.cli(config, args=arguments, console_outputs=False)
     except SystemExit as exit:

@@ -332,9 +332,7 @@ def changed(part, index, value):
 def test_wrong_sequences_are_refused_with_their_index(tmp_path, train, message):
     path = write(tmp_path / "s.pkl", (train, sequences(6)))
     with pytest.raises(DataError, match=message):
-        seq_labelling.main(
-            seq_labelling.Config(data=path, columns=1, pooling=1, output=tmp_path / "runs")
-        )
+        seq_labelling.main(seq_labelling.Config(data=path, columns=1, output=tmp_path / "runs"))
     assert not (tmp_path / "runs").exists()
 
 
@@ -342,9 +340,7 @@ def test_wrong_sequences_are_refused_with_their_index(tmp_path, train, message):
 def test_ragged_sequences_of_python_2_are_for_the_third_lesson(name, tmp_path):
     path = PICKLES / f"python2_sequences_{name}.pkl.gz"
     with pytest.raises(DataError, match=r"of 12 to 24 timesteps and of 2 to 4 labels: .*variable"):
-        seq_labelling.main(
-            seq_labelling.Config(data=path, columns=1, pooling=1, output=tmp_path / "runs")
-        )
+        seq_labelling.main(seq_labelling.Config(data=path, columns=1, output=tmp_path / "runs"))
     assert not (tmp_path / "runs").exists()
 
 
@@ -365,12 +361,12 @@ def test_sizes_count_strips():
 def test_the_script_refuses_what_its_network_cannot_do(tmp_path):
     path = write(tmp_path / "s.pkl", (sequences(24), sequences(6)))
     settings = {"data": path, "output": tmp_path / "runs"}
-    with pytest.raises(SettingError, match="--columns 5 times --pooling 2 does not divide 12 t"):
+    with pytest.raises(SettingError, match="--columns 5 does not divide 12 timesteps"):
         seq_labelling.main(seq_labelling.Config(**settings, columns=5))
     write(path, (changed(1, 3, [5, 5, 5]), sequences(6)))
     message = "training sequence 3: 3 labels, 2 of them repeated, take 5 steps, but there are 4"
     with pytest.raises(DataError, match=message):
-        seq_labelling.main(seq_labelling.Config(**settings, columns=3, pooling=1))
+        seq_labelling.main(seq_labelling.Config(**settings, columns=3))
     assert not (tmp_path / "runs").exists()
 
 
@@ -385,7 +381,7 @@ def test_the_script_learns_a_fixed_list(tmp_path):
             x[np.arange(n), 6 * place + random.integers(0, 4, n), y[:, place]] = 255
         return x, y
 
-    settings = {"units": 16, "layers": 1, "columns": 1, "epochs": 6, "learning_rate": 0.02}
+    settings = {"units": 16, "layers": 1, "columns": 2, "epochs": 6, "learning_rate": 0.02}
     path = write(tmp_path / "s.pkl", (bars(1200), bars(100)))
     config = seq_labelling.Config(data=path, output=tmp_path, batch_size=16, **settings)
     metrics = seq_labelling.main(config)
@@ -394,7 +390,7 @@ def test_the_script_learns_a_fixed_list(tmp_path):
 
 
 def test_network_reads_columns_in_groups():
-    network = seq_labelling.rnn_seqlab_network(140, 28, "GRU", 8, depth=1, columns=4, pooling=1)
+    network = seq_labelling.rnn_seqlab_network(140, 28, "GRU", 8, depth=1, columns=4)
     assert network.output_shape == (None, 35, 11)
     one_direction = 3 * 8 * (4 * 28 + 8 + 2)
     assert network.count_params() == 2 * one_direction + (16 + 1) * 11
