@@ -1,5 +1,6 @@
 """CTC, decoding and error rates against brute force."""
 
+import functools
 import itertools
 import pickle
 from pathlib import Path
@@ -19,14 +20,23 @@ def collapse(path):
     return tuple(label for label, _ in itertools.groupby(path) if label)
 
 
+@functools.cache
+def all_paths(steps, classes):
+    """Every path, one by one, with the labelling that it says."""
+    paths = list(itertools.product(range(classes), repeat=steps))
+    return np.array(paths), [collapse(path) for path in paths]
+
+
 def labelling_probabilities(logits):
-    """Probability of every labelling: the sum over all paths, one by one."""
+    """Probability of every labelling: the sum over all paths that say it."""
     probabilities = np.exp(logits - logits.max(axis=-1, keepdims=True))
     probabilities /= probabilities.sum(axis=-1, keepdims=True)
+    paths, labellings = all_paths(*logits.shape)
     total = {}
-    for path in itertools.product(range(logits.shape[1]), repeat=len(logits)):
-        p = np.prod([probabilities[step, label] for step, label in enumerate(path)])
-        total[collapse(path)] = total.get(collapse(path), 0) + p
+    for p, labelling in zip(
+        probabilities[np.arange(len(logits)), paths].prod(axis=1), labellings, strict=True
+    ):
+        total[labelling] = total.get(labelling, 0) + p
     return total
 
 
