@@ -1,8 +1,8 @@
 """Lesson 1: an image is a sequence.
 
-A 28 x 28 image of a handwritten digit is read row by row, from top to bottom: 28 timesteps of
-28 features. A recurrent layer carries what it has seen from row to row in its state, and a
-dense layer names the digit from the state after the last row.
+An image of a handwritten digit, 28 x 28 pixels, is read row by row, from top to bottom: that makes
+a sequence of 28 timesteps with 28 features each. A recurrent layer carries what it has seen from
+row to row in its state, and a dense layer names the digit from the state after the last row.
 
     python classic.py
     python classic.py --cell SimpleRNN --units 256 --epochs 5

@@ -96,7 +96,9 @@ def run(main: Callable, config_class: type[RunConfig]) -> None:
     with warnings.catch_warnings():
         # tyro warns of a default of the wrong type; validation then says it better.
         warnings.filterwarnings("ignore", category=UserWarning, module="tyro")
-        config = tyro.cli(config_class, description=main.__globals__["__doc__"])
+        config = tyro.cli(
+            config_class, prog=Path(sys.argv[0]).name, description=main.__globals__["__doc__"]
+        )
     try:
         main(config)
     except AttributeError as error:
