@@ -5,6 +5,7 @@ import re
 import runpy
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import common
@@ -48,7 +49,9 @@ def smoke_runs(request, tmp_path_factory):
     runs = []
     for _ in range(2):
         output = tmp_path_factory.mktemp(request.param)
+        start = time.perf_counter()
         ran = run(request.param, [*SMALL, "--seed", "1", "--output", output], output)
+        ran.seconds = time.perf_counter() - start
         assert ran.returncode == 0, ran.stderr
         (folder,) = output.glob(f"{request.param}/*")
         runs.append((ran, folder))
@@ -67,6 +70,12 @@ def test_it_prints_what_a_student_needs_and_nothing_else(smoke_runs):
     assert all(re.search(r" \d+\.\d\d%$", line) for line in table)
     seconds = metrics["training_seconds"]
     assert ran.stdout.endswith(f"\ntrained in {seconds} s\nwrote {folder}\n")
+
+
+def test_a_quick_look_at_the_main_job_takes_less_than_20_seconds(smoke_runs):
+    script, runs = smoke_runs
+    if script == "classic":
+        assert min(ran.seconds for ran, _ in runs) < 20
 
 
 def test_it_writes_every_file(smoke_runs):
