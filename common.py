@@ -824,7 +824,13 @@ class EpochBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> Examples:
         batch = slice(index * self.batch_size, (index + 1) * self.batch_size)
-        return Examples(self.collate(self.examples.x[batch]), self.examples.y[batch])
+        x, y = (part[batch] for part in self.examples)
+        if self.epoch is None and index == 1 and x.dtype == object:
+            # Before the first epoch Keras looks at two batches and takes for fixed what is equal
+            # in both. The second must show it that lengths differ.
+            x = x.copy()
+            x[0] = np.tile(max(self.examples.x, key=len), (2, 1))
+        return Examples(self.collate(x), y)
 
 
 def padding_share(batches: EpochBatches) -> float:
@@ -950,6 +956,7 @@ def train(
             save_best_only=True,
         ),
     ]
+    batches.epoch = None  # none has begun; fit begins the first
     start = time.perf_counter()
     try:
         history = network.fit(

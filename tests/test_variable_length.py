@@ -190,6 +190,24 @@ def test_buckets_leave_at_most_5_percent_of_padding():
     assert plain > 0.2
 
 
+def test_batches_of_equal_length_may_come_first(tmp_path):
+    """Keras looks at two batches before the training and takes for fixed what is equal in both."""
+    lengths = [16] * 8 + [8] * 8 + [24] * 4
+    strips = np.empty(20, object)
+    strips[:] = [np.zeros((length, 6), np.uint8) for length in lengths]
+    examples = Examples(strips, np.ones((20, 1), np.uint8))
+    batches = common.EpochBatches(lambda random: examples, 4, 0, common.pad)
+    assert [batches[index].x.shape[1] for index in range(5)] == [16, 16, 8, 8, 24]
+    network = rnn_seqlab_network(6, units=2, depth=1)
+    network.compile("adam", keras.losses.CTC())
+    seen = []
+    watch = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append(batches[batch].x.shape[1])
+    )
+    common.train(network, batches, None, 2, tmp_path, "loss", [watch])
+    assert seen == [16, 16, 8, 8, 24] * 2
+
+
 # -- data -------------------------------------------------------------------------------------
 
 
