@@ -814,6 +814,7 @@ class EpochBatches(keras.utils.PyDataset):
 
     def start_epoch(self, epoch: int) -> None:
         """Compose the batches of an epoch, counted from 0."""
+        self.begun = True
         if epoch == self.epoch:
             return
         self.epoch = epoch
@@ -825,7 +826,7 @@ class EpochBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> Examples:
         batch = slice(index * self.batch_size, (index + 1) * self.batch_size)
         x, y = (part[batch] for part in self.examples)
-        if self.epoch is None and index == 1 and x.dtype == object:
+        if not self.begun and index == 1 and x.dtype == object:
             # Before the first epoch Keras looks at two batches and takes for fixed what is equal
             # in both. The second must show it that lengths differ.
             x = x.copy()
@@ -956,7 +957,7 @@ def train(
             save_best_only=True,
         ),
     ]
-    batches.epoch = None  # none has begun; fit begins the first
+    batches.begun = False  # fit begins the first epoch, but looks at its batches before
     start = time.perf_counter()
     try:
         history = network.fit(
