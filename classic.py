@@ -40,23 +40,28 @@ def classif_rnn_network(
     depth: int = 1,
     bidirectional: bool = False,
     dropout: float = 0.0,
+    scaling: keras.Layer | None = None,
     classes: int = 10,
 ) -> keras.Model:
     """Build a network that reads T timesteps of D features and names one class.
 
+    Args:
+        scaling: the layer that turns pixels into the network's input; None: to 0 to 1.
+
     Returns:
         A model from raw pixels (batch, T, D), 0 to 255, to logits (batch, classes).
     """
-    pixels = keras.Input((T, D), dtype="uint8", name="pixels")
-    x = layers.Rescaling(1 / 255)(pixels)
+    network = keras.Sequential(name="classif_rnn_network")
+    network.add(keras.Input((T, D), dtype="uint8", name="pixels"))
+    network.add(scaling or layers.Rescaling(1 / 255))
     for level in range(depth):
         # All layers but the last hand their state at every timestep to the next layer.
         recurrent = getattr(layers, cell)(units, return_sequences=level < depth - 1)
-        x = layers.Bidirectional(recurrent)(x) if bidirectional else recurrent(x)
+        network.add(layers.Bidirectional(recurrent) if bidirectional else recurrent)
         if dropout:
-            x = layers.Dropout(dropout)(x)
-    logits = layers.Dense(classes, name="logits")(x)
-    return keras.Model(pixels, logits, name="classif_rnn_network")
+            network.add(layers.Dropout(dropout))
+    network.add(layers.Dense(classes, name="logits"))
+    return network
 
 
 def main(config: Config) -> dict[str, float]:

@@ -17,8 +17,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, BinaryIO, ClassVar, NamedTuple
 
-# Both are read when the libraries are first imported.
+# All are read when the libraries are first imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# A recurrent network is many small operations: they run side by side sooner than in shares.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
 
 import numpy as np
@@ -118,7 +120,8 @@ def run(main: Callable, config_class: type[RunConfig]) -> None:
 
 
 def set_seed(seed: int) -> None:
-    """Seed every random generator and make the backend's operations repeat to the last bit."""
+    """Begin anew: whatever this process did before, the same seed repeats a run to the last bit."""
+    keras.utils.clear_session()  # names of layers begin from 1 again
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow":
         import tensorflow
@@ -685,7 +688,10 @@ def pad(strips: Sequence[np.ndarray], columns: int = 1) -> np.ndarray:
         columns: T is a multiple of it. A strip whose length is none is first filled up with
             background, so that every step of so many columns is all strip or all padding.
     """
-    filled = [np.pad(strip, ((0, -len(strip) % columns), (0, 0))) for strip in strips]
+    filled = [
+        np.pad(strip, ((0, -len(strip) % columns), (0, 0))) if len(strip) % columns else strip
+        for strip in strips
+    ]
     return keras.utils.pad_sequences(filled, dtype="int16", padding="post", value=PADDING)
 
 
@@ -913,10 +919,16 @@ def new_run_folder(script: str, config: RunConfig) -> Path:
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
                 break
-        (folder / "config.json").write_text(config.model_dump_json(indent=2) + "\n")
+        save_config(config, folder)
     except OSError as error:
         raise SettingError(f"--output {config.output} can't be written: {error}") from None
     return folder
+
+
+def save_config(config: RunConfig, folder: Path) -> None:
+    """Write the settings of a run to config.json in its folder, which is made if it is missing."""
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(config.model_dump_json(indent=2) + "\n")
 
 
 def train(
@@ -1111,6 +1123,18 @@ def finish(
     return metrics
 
 
+def log_result(folder: Path, metrics: dict[str, float]) -> None:
+    """Add the figures of the test and the pictures of a run to its TensorBoard log."""
+    from tensorflow import io, summary
+
+    with summary.create_file_writer(str(folder)).as_default(step=0):
+        for name, value in metrics.items():
+            if value is not None:
+                summary.scalar(name, value)
+        for picture in sorted(folder.glob("*.png")):
+            summary.image(picture.stem, io.decode_png(picture.read_bytes(), channels=3)[None])
+
+
 # ---------------------------------------------------------------------------------------------
 # Pictures
 # ---------------------------------------------------------------------------------------------
@@ -1125,6 +1149,21 @@ def plot_learning_curves(history: dict[str, list[float]], path: Path) -> None:
             if key in history:
                 axes.plot(range(1, len(history[key]) + 1), history[key], style, label=label)
         axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def plot_comparison(histories: dict[str, dict[str, list[float]]], path: Path) -> None:
+    """Draw every figure of several trainings over the epochs, training and validation apart."""
+    names = list(next(iter(histories.values())))
+    figure = Figure(figsize=(4.5 * len(names), 4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        for label, history in histories.items():
+            axes.plot(range(1, len(history[name]) + 1), history[name], "o-", label=label)
+        kind = "validation" if name.startswith("val_") else "training"
+        axes.set(xlabel="epoch", ylabel=f"{kind} {name.removeprefix('val_').replace('_', ' ')}")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend()

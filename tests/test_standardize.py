@@ -1,0 +1,219 @@
+"""standardize.py: the scale of the input, and what TensorBoard shows of a training."""
+
+import csv
+import json
+import re
+import shlex
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+
+import common
+
+import keras
+import numpy as np
+import pytest
+
+import standardize
+from standardize import SCALINGS, Config, scaling_layer
+
+SMALL = {"train_size": 512, "test_size": 64, "epochs": 2, "units": 8}
+
+
+@pytest.fixture(scope="module")
+def train_images():
+    (train, _, _) = common.load_digits(common.RunConfig())
+    return train.x
+
+
+def test_standardized_input_has_mean_0_and_variance_1(train_images):
+    seen = np.asarray(scaling_layer("standardized", train_images)(train_images), np.float64)
+    assert np.abs(seen.mean(axis=(0, 1))).max() < 1e-3
+    assert np.abs(seen.var(axis=(0, 1)) - 1).max() < 1e-3
+
+
+def test_constant_features_become_0():
+    images = np.random.default_rng(0).integers(0, 256, (50, 4, 3), np.uint8)
+    images[:, :, 0], images[:, :, 1] = 0, 255
+    seen = np.asarray(scaling_layer("standardized", images)(images))
+    assert (seen[:, :, :2] == 0).all()
+    assert seen[:, :, 2].var() == pytest.approx(1, abs=1e-3)
+
+
+def test_the_other_scalings(train_images):
+    some = train_images[:100]
+    np.testing.assert_array_equal(scaling_layer("raw", some)(some), some)
+    np.testing.assert_allclose(scaling_layer("unit", some)(some), some / 255, rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory):
+    """A run with all three scalings."""
+    output = tmp_path_factory.mktemp("standardize")
+    standardize.main(Config(**SMALL, output=output))
+    return output
+
+
+@pytest.fixture(scope="module")
+def folder(output):
+    (folder,) = output.glob("standardize/*")
+    return folder
+
+
+def normalization_weights(folder):
+    network = keras.saving.load_model(folder / "standardized" / "model.keras")
+    assert isinstance(network.layers[0], keras.layers.Normalization)
+    return network.layers[0].get_weights()
+
+
+def test_test_images_never_enter_the_statistics(folder, monkeypatch, tmp_path):
+    """Other validation and test images leave the layer's weights as they are."""
+    load_digits = common.load_digits
+
+    def load_changed(config):
+        train, *rest = load_digits(config)
+        return train, *(common.Examples(255 - part.x, part.y) for part in rest)
+
+    monkeypatch.setattr(common, "load_digits", load_changed)
+    config = Config(**{**SMALL, "epochs": 1}, scaling="standardized", output=tmp_path)
+    metrics = standardize.main(config)
+    before = json.loads((folder / "standardized" / "metrics.json").read_text())
+    assert metrics["standardized"]["test_loss"] != before["test_loss"]
+    (changed,) = tmp_path.glob("standardize/*")
+    for weights in zip(normalization_weights(folder), normalization_weights(changed), strict=True):
+        np.testing.assert_array_equal(*weights)
+
+
+def test_the_table_tells_how_soon_a_goal_was_reached(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(standardize, "GOALS", (0.0, 1.0))
+    metrics = standardize.main(Config(**SMALL, scaling="unit", output=tmp_path))["unit"]
+    assert metrics["epochs_to_0.0"] == 1
+    assert metrics["epochs_to_1.0"] is None
+    assert re.search(r"\nunit +0\.1\d+ +0\.0\d+ +1 +- +\d", capsys.readouterr().out)
+
+
+# -- TensorBoard ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ask(folder):
+    """Start TensorBoard on the run; give a function that asks it, as a browser does."""
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", folder]
+    server = subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", "0"], stderr=subprocess.PIPE, text=True
+    )
+    address = None
+    for line in server.stderr:
+        if found := re.search(r"http://127\.0\.0\.1:\d+/", line):
+            address = found[0]
+            break
+
+    def ask(path, **query):
+        url = f"{address}data/{path}?{urllib.parse.urlencode(query)}"
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return answer.read()
+
+    try:
+        assert address
+        deadline = time.monotonic() + 60
+        complete = {f"{scaling}{part}" for scaling in SCALINGS for part in PARTS}
+        while time.monotonic() < deadline:  # the server reads the files in the background
+            tags = json.loads(ask("plugin/scalars/tags"))
+            images = json.loads(ask("plugin/images/tags"))
+            if set(tags) == complete and len(images) == len(SCALINGS):
+                break
+            time.sleep(0.5)
+        yield ask
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)
+
+
+PARTS = "", "/train", "/validation"
+
+
+def test_it_shows_the_runs(ask):
+    runs = json.loads(ask("runs"))
+    assert sorted(runs) == sorted(f"{scaling}{part}" for scaling in SCALINGS for part in PARTS)
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_its_scalars_are_those_of_the_history(scaling, ask, folder):
+    history = list(csv.DictReader((folder / scaling / "history.csv").open()))
+    names = {
+        ("train", "loss"): "loss",
+        ("train", "accuracy"): "accuracy",
+        ("validation", "loss"): "val_loss",
+        ("validation", "accuracy"): "val_accuracy",
+    }
+    for (part, tag), column in names.items():
+        run = f"{scaling}/{part}"
+        shown = json.loads(ask("plugin/scalars/scalars", run=run, tag=f"epoch_{tag}"))
+        assert [step for _, step, _ in shown] == [0, 1]
+        assert [value for _, _, value in shown] == pytest.approx(
+            [float(row[column]) for row in history], rel=1e-6
+        )
+    tags = json.loads(ask("plugin/scalars/tags"))
+    assert {"batch_loss", "batch_accuracy", "epoch_learning_rate"} <= set(tags[f"{scaling}/train"])
+    metrics = json.loads((folder / scaling / "metrics.json").read_text())
+    ((_, _, accuracy),) = json.loads(
+        ask("plugin/scalars/scalars", run=scaling, tag="test_accuracy")
+    )
+    assert accuracy == pytest.approx(metrics["test_accuracy"], rel=1e-6)
+
+
+def test_its_histograms_are_named_alike_in_all_runs(ask):
+    tags = json.loads(ask("plugin/histograms/tags"))
+    names = {
+        f"{layer}/histogram"
+        for layer in ("gru/gru_cell/kernel", "gru/gru_cell/recurrent_kernel", "logits/bias")
+    }
+    for scaling in SCALINGS:
+        assert names <= set(tags[f"{scaling}/train"])
+
+
+def test_its_images_are_the_pictures_of_the_run(ask):
+    tags = json.loads(ask("plugin/images/tags"))
+    for scaling in SCALINGS:
+        assert set(tags[scaling]) == {"confusion_matrix", "misread", "learning_curves"}
+        (image,) = json.loads(
+            ask("plugin/images/images", run=scaling, tag="confusion_matrix", sample=0)
+        )
+        picture = ask("plugin/images/individualImage", blob_key=image["blob_key"])
+        assert picture.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_its_graph_is_the_network(scaling, ask):
+    graph = ask(
+        "plugin/graphs/graph", run=f"{scaling}/train", tag="keras", conceptual="true"
+    ).decode()
+    kinds = re.findall(r'keras_class".*?s: "(\w+)"', graph, re.DOTALL)
+    scale = "Normalization" if scaling == "standardized" else "Rescaling"
+    assert kinds == ["InputLayer", scale, "GRU", "Dense"]
+
+
+def test_its_hparams_are_the_settings_with_their_result(ask, folder):
+    experiment = json.loads(ask("plugin/hparams/experiment", experimentName=""))
+    assert {"scaling", "units", "learning_rate"} <= {
+        setting["name"] for setting in experiment["hparamInfos"]
+    }
+    metric = {"group": "", "tag": "test_accuracy"}
+    assert metric in [info["name"] for info in experiment["metricInfos"]]
+    query = {"allowedStatuses": ["STATUS_SUCCESS"], "colParams": [{"metric": metric}]}
+    query |= {"experimentName": "", "startIndex": 0, "sliceSize": 10}
+    groups = json.loads(ask("plugin/hparams/session_groups", request=json.dumps(query)))
+    shown = {
+        group["hparams"]["scaling"]: next(
+            value["value"] for value in group["metricValues"] if value["name"] == metric
+        )
+        for group in groups["sessionGroups"]
+    }
+    assert shown == pytest.approx(
+        {
+            scaling: json.loads((folder / scaling / "metrics.json").read_text())["test_accuracy"]
+            for scaling in SCALINGS
+        }
+    )
