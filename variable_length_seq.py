@@ -27,7 +27,7 @@ class Config(common.RunConfig):
     mask: bool = True  # tell the network which steps are padding
     buckets: bool = True  # batches of similar length, to pad less
     distortion: common.Share = 0.1  # most that a digit is turned (radians), stretched and slanted
-    shift: NonNegativeFloat = 2.0  # most that a digit moves, in pixels
+    shift: NonNegativeFloat = 1.0  # most that a digit moves, in pixels
     cell: Literal["SimpleRNN", "GRU", "LSTM"] = "GRU"  # kind of recurrent layer
     units: PositiveInt = 128  # units of each recurrent layer and direction
     layers: PositiveInt = 2  # recurrent layers, one on top of the other
