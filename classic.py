@@ -84,7 +84,7 @@ def main(config: Config) -> dict[str, float]:
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    folder = common.new_run_folder(__file__, config)
+    folder = common.run_folder(__file__, config)
     network.summary()
     history, seconds = common.train(
         network, batches, validation, config.epochs, folder, best="val_accuracy"

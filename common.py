@@ -1,6 +1,7 @@
 """What the four scripts share: settings, data, training, evaluation and pictures."""
 
 import contextlib
+import csv
 import functools
 import gzip
 import json
@@ -9,6 +10,7 @@ import math
 import os
 import pickle
 import re
+import shlex
 import sys
 import tempfile
 import time
@@ -27,6 +29,7 @@ import numpy as np
 import pydantic
 import tyro
 from matplotlib.figure import Figure
+from PIL import Image, ImageFilter, ImageOps
 from pydantic import Field, PositiveInt
 
 
@@ -56,6 +59,7 @@ with hold_back_stderr():
 DATA_FILE = Path(__file__).resolve().parent / "data" / "mnist.pkl.gz"
 DIGITS = 10
 LARGEST_DATA = 2**29  # bytes of a pickle after decompression; the largest known layout needs 2**28
+LONGEST_PROGRAM = 3_000_000  # instructions of a pickle; an array takes about 30
 
 
 class SettingError(Exception):
@@ -68,6 +72,10 @@ class DataError(Exception):
 
 class TrainingError(Exception):
     """Training that cannot go on. The script ends with exit code 1."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during the training, which can be resumed. The script ends with exit code 130."""
 
 
 # ---------------------------------------------------------------------------------------------
@@ -87,6 +95,16 @@ class RunConfig(
     test_size: PositiveInt | None = None  # test examples to use, the first ones; None: all
     data: Path = DATA_FILE  # pickle of ((x_train, y_train), (x_test, y_test))
     output: Path = Path("runs")  # the run writes to OUTPUT/SCRIPT/TIME
+    resume: Path | None = None  # folder of a run that was interrupted; it goes on there
+    predict: tuple[Path, ...] = ()  # pictures to read with a trained network, in place of training
+    model: Path | None = None  # the network that --predict uses; None: that of the newest run
+    seen: Path | None = None  # with --predict: write what the network saw to this picture
+
+    def of_the_run(self, **options: bool) -> dict:
+        """Return the settings that make a run what it is, not those that say what to do with it."""
+        return self.model_dump(
+            mode="json", exclude={"resume", "predict", "model", "seen"}, **options
+        )
 
 
 def run(main: Callable, config_class: type[RunConfig]) -> None:
@@ -102,7 +120,12 @@ def run(main: Callable, config_class: type[RunConfig]) -> None:
             config_class, prog=Path(sys.argv[0]).name, description=main.__globals__["__doc__"]
         )
     try:
-        main(config)
+        if config.predict:
+            print_predictions(config, sys.argv[0])
+        elif config.model or config.seen:
+            raise SettingError(f"--{'model' if config.model else 'seen'} goes with --predict")
+        else:
+            main(config)
     except AttributeError as error:
         if error.obj is not config:
             raise
@@ -114,6 +137,16 @@ def run(main: Callable, config_class: type[RunConfig]) -> None:
     except (DataError, TrainingError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
+    except OSError as error:  # a full disk, a folder that is gone
+        print(
+            f"{error.filename or 'a file'} can't be written or read: {error.strerror or error}",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+    except Interrupted as interruption:
+        arguments = sys.argv if config.resume else [*sys.argv, "--resume", str(interruption)]
+        print(f"\ninterrupted; to go on: {shlex.join(['python', *arguments])}", file=sys.stderr)
+        sys.exit(130)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         sys.exit(130)
@@ -224,9 +257,25 @@ _DATA_OPCODES = (
 )
 
 
+class _LimitedInstructions(dict):
+    """An instruction table that ends a program which is too long, so that none runs for hours."""
+
+    left = LONGEST_PROGRAM
+
+    def __getitem__(self, code: int) -> Callable:
+        self.left -= 1
+        if self.left < 0:
+            raise pickle.UnpicklingError(f"it has more than {LONGEST_PROGRAM:,} instructions")
+        return super().__getitem__(code)
+
+
 # The unpickler written in Python: one can choose its instructions, and its memo is a dictionary,
 # where the one written in C allocates as many entries as the largest index that a file names.
 class _DataUnpickler(pickle._Unpickler):
+    def __init__(self, file: "_LimitedReader") -> None:
+        super().__init__(file, encoding="latin1")
+        self.dispatch = _LimitedInstructions(self.data_instructions)
+
     def find_class(self, module: str, name: str) -> object:
         if (module, name) not in _STAND_INS:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not data")
@@ -236,8 +285,10 @@ class _DataUnpickler(pickle._Unpickler):
         state = self.stack.pop()
         self.stack[-1].set_state(state)
 
-    dispatch: ClassVar = {code[0]: pickle._Unpickler.dispatch[code[0]] for code in _DATA_OPCODES}
-    dispatch[pickle.BUILD[0]] = load_build
+    data_instructions: ClassVar = {
+        code[0]: pickle._Unpickler.dispatch[code[0]] for code in _DATA_OPCODES
+    }
+    data_instructions[pickle.BUILD[0]] = load_build
 
 
 class _LimitedReader:
@@ -282,7 +333,7 @@ def load_pickle(path: Path) -> object:
     try:
         with opener(path, "rb") as file:
             reader = _LimitedReader(file, LARGEST_DATA)
-            content = _DataUnpickler(reader, encoding="latin1").load()
+            content = _DataUnpickler(reader).load()
             if reader.read(1):  # at its end an archive checks its checksum
                 raise pickle.UnpicklingError("something follows after its end")
             return content
@@ -749,6 +800,13 @@ def read_labels(logits: np.ndarray, beam_width: int | None = None) -> np.ndarray
     return labels[:, : (labels != BLANK).sum(axis=1).max(initial=0)]
 
 
+def confidences(reading: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Return the probability of each reading: the sum over all alignments that say it, (n,)."""
+    nothing_read = np.zeros((len(reading), 1), reading.dtype)
+    surprise = keras.losses.ctc(np.concatenate([reading, nothing_read], axis=1), logits)
+    return np.exp(-keras.ops.convert_to_numpy(surprise))
+
+
 def edit_distances(truth: np.ndarray, reading: np.ndarray) -> np.ndarray:
     """Count the insertions, deletions and substitutions that turn each reading into the truth.
 
@@ -890,6 +948,21 @@ def muon(
     )
 
 
+class StartEpoch(keras.callbacks.Callback):
+    """Make the batches and the dropout of an epoch depend on the seed and its number alone."""
+
+    def __init__(self, batches: EpochBatches) -> None:
+        super().__init__()
+        self.batches = batches
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.batches.start_epoch(epoch)
+        for variable in self.model.non_trainable_variables:
+            if variable.path.endswith("seed_generator_state"):  # Keras does not save it
+                seed, _ = keras.ops.convert_to_numpy(variable.value)
+                variable.assign([seed, epoch * 2**20])
+
+
 class StopOnInfiniteLoss(keras.callbacks.Callback):
     """Raise TrainingError at the first batch whose loss is not a finite number."""
 
@@ -904,12 +977,16 @@ class StopOnInfiniteLoss(keras.callbacks.Callback):
             )
 
 
-def new_run_folder(script: str, config: RunConfig) -> Path:
+def run_folder(script: str, config: RunConfig) -> Path:
     """Make the folder OUTPUT/SCRIPT/TIME, which nobody else has, and write config.json into it.
 
+    To resume a run, return its folder, if it was made with the same settings.
+
     Raises:
-        SettingError: the folder cannot be made or written to.
+        SettingError: the folder cannot be made or written to, or there is no run to resume.
     """
+    if config.resume:
+        return _folder_to_resume(script, config)
     parent = config.output / Path(script).stem
     name = time.strftime("%Y-%m-%d_%H-%M-%S")
     try:
@@ -928,7 +1005,119 @@ def new_run_folder(script: str, config: RunConfig) -> Path:
 def save_config(config: RunConfig, folder: Path) -> None:
     """Write the settings of a run to config.json in its folder, which is made if it is missing."""
     folder.mkdir(exist_ok=True)
-    (folder / "config.json").write_text(config.model_dump_json(indent=2) + "\n")
+    write_json(config.of_the_run(), folder / "config.json")
+
+
+def _folder_to_resume(script: str, config: RunConfig) -> Path:
+    folder, now = config.resume, config.of_the_run()
+    try:
+        before = json.loads((folder / "config.json").read_text())
+        if before.keys() != now.keys():
+            raise ValueError
+    except (OSError, ValueError):
+        raise SettingError(f"--resume {folder}: there is no run of {Path(script).name}") from None
+    different = [name for name in now if name != "output" and now[name] != before[name]]
+    if different:
+        differences = ", ".join(f"{name} {before[name]}, not {now[name]}" for name in different)
+        raise SettingError(f"--resume {folder}: that run began with {differences}")
+    if is_finished(folder):
+        raise SettingError(f"--resume {folder}: that run is finished")
+    return folder
+
+
+def is_finished(folder: Path) -> bool:
+    """Tell whether the run in this folder has been tested."""
+    with contextlib.suppress(OSError, ValueError):
+        return len(json.loads((folder / "metrics.json").read_text())) > 1
+    return False
+
+
+@contextlib.contextmanager
+def written_beside(path: Path) -> Iterator[Path]:
+    """Give a path to write to; when that is done, move what was written to its place.
+
+    So a crash or a full disk leaves the old file, or none, but never half a file.
+    """
+    unfinished = path.with_name(f"unfinished_{path.name}")
+    try:
+        yield unfinished
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())  # the content before the name, also in a power cut
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+class Progress(keras.callbacks.Callback):
+    """Save a training after every epoch, so that it can go on from there to the same end.
+
+    Writes to the run's folder: history.csv; model.keras, the network of the best epoch; the
+    seconds so far in metrics.json; and last checkpoint.keras, the network as it is, with the
+    optimizer's state, whose count of weight updates tells how many epochs are done.
+
+    Args:
+        folder: of the run; if it holds a checkpoint, `load` goes on from there.
+        best: the figure by which an epoch is the best, see `train`.
+    """
+
+    def __init__(self, folder: Path, best: str) -> None:
+        super().__init__()
+        self.folder = folder
+        self.best = best
+        self.epochs: list[dict[str, float]] = []
+        self.seconds = 0.0
+
+    def load(self, network: keras.Model, batches: int) -> None:
+        """Bring a compiled network to where the run's checkpoint left it, if there is one."""
+        checkpoint = self.folder / "checkpoint.keras"
+        if not checkpoint.exists():
+            return
+        try:
+            network.optimizer.build(network.trainable_variables)
+            network.load_weights(checkpoint)
+            done = int(keras.ops.convert_to_numpy(network.optimizer.iterations.value)) // batches
+            with (self.folder / "history.csv").open(newline="") as file:
+                rows = list(csv.DictReader(file))[:done]
+            self.seconds = json.loads((self.folder / "metrics.json").read_text())[_SECONDS]
+            self.epochs = [
+                {name: float(row[name]) for name in row if name != "epoch"} for row in rows
+            ]
+        except Exception as error:  # of Keras, HDF5, zip, CSV or JSON
+            reason = str(error).splitlines()[0]
+            raise DataError(f"--resume {self.folder}: its files are damaged ({reason})") from None
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self.start = time.perf_counter() - self.seconds
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self.epochs.append({name: float(value) for name, value in logs.items()})
+        figures = [figures[self.best] for figures in self.epochs]
+        better = max if self.best.endswith("accuracy") else min
+        if better(figures) not in figures[:-1]:
+            self._save("model.keras")
+        with (
+            written_beside(self.folder / "history.csv") as path,
+            path.open("w", newline="") as file,
+        ):
+            writer = csv.DictWriter(file, ["epoch", *sorted(logs)])
+            writer.writeheader()
+            writer.writerows({"epoch": i, **row} for i, row in enumerate(self.epochs))
+        self.seconds = time.perf_counter() - self.start
+        write_json({_SECONDS: round(self.seconds, 1)}, self.folder / "metrics.json")
+        self._save("checkpoint.keras")
+
+    def _save(self, name: str) -> None:
+        with written_beside(self.folder / name) as path:
+            self.model.save(path)
+
+
+_SECONDS = "training_seconds"
+
+
+def write_json(content: dict, path: Path) -> None:
+    """Write a dictionary as JSON."""
+    with written_beside(path) as file:
+        file.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def train(
@@ -942,7 +1131,8 @@ def train(
 ) -> tuple[dict[str, list[float]], float]:
     """Train a compiled network; leave it with the weights of its best epoch.
 
-    Writes to the run's folder: model.keras, the best epoch's network, and history.csv.
+    Goes on where the checkpoint of the run's folder ends, if there is one. What it writes there:
+    see `Progress`.
 
     Args:
         best: the validation figure by which an epoch is the best, the lowest of a loss or an
@@ -953,39 +1143,35 @@ def train(
         The figures of every epoch by name, and the seconds that training took.
 
     Raises:
+        DataError: the files of a run to be resumed are damaged.
         TrainingError: the loss became infinite or not a number.
+        Interrupted: by Ctrl-C.
     """
-    model_file = folder / "model.keras"
-    history_log = keras.callbacks.CSVLogger(folder / "history.csv")
-    callbacks = [
-        *callbacks,
-        keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: batches.start_epoch(epoch)),
-        StopOnInfiniteLoss(),
-        history_log,
-        keras.callbacks.ModelCheckpoint(
-            model_file,
-            monitor=best,
-            mode="max" if best.endswith("accuracy") else "min",
-            save_best_only=True,
-        ),
-    ]
+    progress = Progress(folder, best)
+    progress.load(network, len(batches))
     batches.begun = False  # fit begins the first epoch, but looks at its batches before
-    start = time.perf_counter()
     try:
-        history = network.fit(
-            batches,
-            shuffle=False,  # the batches are shuffled already
-            epochs=epochs,
-            validation_data=validation,
-            validation_batch_size=500,
-            callbacks=callbacks,
-            verbose=1 if sys.stdout.isatty() else 2,
-        )
-    finally:
-        history_log.on_train_end()  # closes its file, also after an error
-    seconds = time.perf_counter() - start
-    network.load_weights(model_file)
-    return history.history, seconds
+        if len(progress.epochs) < epochs:
+            network.fit(
+                batches,
+                shuffle=False,  # the batches are shuffled already
+                initial_epoch=len(progress.epochs),
+                epochs=epochs,
+                validation_data=validation,
+                validation_batch_size=500,
+                callbacks=[
+                    *callbacks,
+                    StartEpoch(batches),
+                    StopOnInfiniteLoss(),
+                    progress,
+                ],
+                verbose=1 if sys.stdout.isatty() else 2,
+            )
+        network.load_weights(folder / "model.keras")
+    except KeyboardInterrupt:
+        raise Interrupted(str(folder)) from None
+    history = {name: [row[name] for row in progress.epochs] for name in progress.epochs[0]}
+    return history, progress.seconds
 
 
 def test_classifier(network: keras.Model, test: Examples, folder: Path) -> dict[str, float]:
@@ -1082,10 +1268,7 @@ def test_labeller(
                 f"{length} labels: label error rate {rates['label_error_rate']:.2%}, sequence "
                 f"error rate {rates['sequence_error_rate']:.2%} of {(lengths == length).sum():,}"
             )
-    # What CTC gives to the reading: the sum over all alignments that say it.
-    nothing_read = np.zeros((len(reading), 1), reading.dtype)
-    surprise = keras.losses.ctc(np.concatenate([reading, nothing_read], axis=1), logits)
-    confidence = np.exp(-keras.ops.convert_to_numpy(surprise))
+    confidence = confidences(reading, logits)
     rows = [
         (_spell(truth), _spell(answer), f"{probability:.2%}")
         for truth, answer, probability in zip(test.y[:10], reading, confidence, strict=False)
@@ -1116,11 +1299,42 @@ def finish(
 ) -> dict[str, float]:
     """Write learning_curves.png and metrics.json, say where they are, return the metrics."""
     plot_learning_curves(history, folder / "learning_curves.png")
-    metrics = metrics | {"training_seconds": round(seconds, 1)}
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    metrics = metrics | {_SECONDS: round(seconds, 1)}
+    write_json(metrics, folder / "metrics.json")
     print(f"\ntrained in {seconds:.1f} s")
     print(f"wrote {folder}")
     return metrics
+
+
+class LogBatches(keras.callbacks.Callback):
+    """Write the figures of every tenth batch, and its learning rate, for TensorBoard.
+
+    keras.callbacks.TensorBoard(update_freq=10) would then leave out the figures of an epoch whose
+    last batch is not a tenth one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        from tensorflow import summary
+
+        self.summary = summary
+        self.writer = summary.create_file_writer(str(self.folder / "batches"))
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        optimizer = self.model.optimizer
+        step = int(keras.ops.convert_to_numpy(optimizer.iterations.value))
+        if step % 10 == 0:
+            with self.writer.as_default(step):
+                for name, value in logs.items():
+                    self.summary.scalar(f"batch_{name}", value)
+                rate = keras.ops.convert_to_numpy(optimizer.learning_rate)
+                self.summary.scalar("batch_learning_rate", rate)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        self.writer.close()
 
 
 def log_result(folder: Path, metrics: dict[str, float]) -> None:
@@ -1133,6 +1347,170 @@ def log_result(folder: Path, metrics: dict[str, float]) -> None:
                 summary.scalar(name, value)
         for picture in sorted(folder.glob("*.png")):
             summary.image(picture.stem, io.decode_png(picture.read_bytes(), channels=3)[None])
+
+
+# ---------------------------------------------------------------------------------------------
+# Prediction: pictures that a user has, brought to the form of MNIST
+# ---------------------------------------------------------------------------------------------
+
+INK_SHARE = 20 / 28  # MNIST's digits fill a box of 20 x 20 in an image of 28 x 28
+
+
+def print_predictions(config: RunConfig, script: str) -> None:
+    """Print what a trained network reads in each picture of the settings, with its probability.
+
+    Raises:
+        SettingError: there is no trained network.
+        DataError: the network or a picture cannot be read.
+    """
+    path = config.model or newest_model(config.output / Path(script).stem)
+    try:
+        network = keras.saving.load_model(path)
+    except Exception as error:  # of Keras, HDF5, zip or JSON
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path} is not a network that Keras can read ({reason})") from None
+    size, names = network.input_shape[-1], [layer.name for layer in network.layers]
+    if "logits" not in names:
+        raise DataError(f"{path} is not a network of these scripts")
+    failed, seen = False, []
+    for picture in config.predict:
+        try:
+            ink = find_ink(picture)
+        except DataError as error:
+            print(error, file=sys.stderr)
+            failed = True
+            continue
+        if "steps" in names:
+            image = to_strip(ink, size)
+            answer, probability = predict_labels(network, image)
+        else:
+            image = to_digit(ink, size)
+            answer, probability = predict_digit(network, image)
+        print(f"{picture}: {answer} ({probability:.1%})", flush=True)
+        seen.append((image, f"{picture.name}: {answer}\n{probability:.1%}"))
+    if config.seen and seen:
+        width = max(image.shape[1] for image, _ in seen)
+        images = [np.pad(image, ((0, 0), (0, width - image.shape[1]))) for image, _ in seen]
+        plot_images(np.stack(images), [caption for _, caption in seen], config.seen, columns=3)
+        print(f"wrote {config.seen}")
+    if failed:
+        sys.exit(1)
+
+
+def newest_model(folder: Path) -> Path:
+    """Find the newest model.keras in the runs of a script."""
+    models = [*folder.glob("*/model.keras"), *folder.glob("*/*/model.keras")]
+    if not models:
+        raise SettingError(f"--predict: no trained network in {folder}: train one, or give --model")
+    return max(models, key=lambda path: path.stat().st_mtime)
+
+
+def predict_digit(network: keras.Model, image: np.ndarray) -> tuple[str, float]:
+    """Read one digit from an image (height, width); return it with its probability."""
+    logits = network.predict_on_batch(image[None])
+    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))[0]
+    return str(probabilities.argmax()), float(probabilities.max())
+
+
+def predict_labels(network: keras.Model, image: np.ndarray) -> tuple[str, float]:
+    """Read the labels of a strip (height, width); return them with their probability."""
+    columns = network.get_layer("steps").output.shape[-1] // image.shape[0]
+    strip = np.pad(image.T, ((0, -image.shape[1] % columns), (0, 0)))
+    if network.input_shape[1] is not None:
+        # A network for one length: its weights serve any.
+        any_length = keras.Input((None, network.input_shape[2]), dtype=network.inputs[0].dtype)
+        weights = network.get_weights()
+        network = keras.models.clone_model(network, input_tensors=any_length)
+        network.set_weights(weights)
+    logits = network.predict_on_batch(strip[None])
+    reading = read_labels(logits)
+    return _spell(reading[0]) or "nothing", float(confidences(reading, logits)[0])
+
+
+def find_ink(path: Path) -> np.ndarray:
+    """Find what is written in a picture, dark on light or light on dark, grey or in colour.
+
+    Returns:
+        How much ink there is at each pixel, 0 to 1, cut to where there is any, (height, width).
+
+    Raises:
+        DataError: the file is no picture, or there is nothing on it.
+    """
+    try:
+        with Image.open(path) as picture:
+            picture = ImageOps.exif_transpose(picture).convert("RGBA")
+            picture.thumbnail((2000, 2000))  # more of a photo only takes time
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or "not a picture that Pillow can read"
+        raise DataError(f"{path}: {reason}") from None
+    paper = Image.new("RGBA", picture.size, "white")
+    grey = Image.alpha_composite(paper, picture).convert("L")
+    if min(grey.size) > 60:
+        grey = grey.filter(ImageFilter.MedianFilter(3))  # single specks
+    brightness = np.asarray(grey, float)
+    ink = np.abs(brightness - _paper(brightness))
+    darkest = np.partition(ink, -10, axis=None)[-10] if ink.size > 10 else 0
+    if darkest < 32:
+        raise DataError(f"{path}: an empty page, there is nothing to read")
+    ink = (ink / darkest).clip(0, 1)
+    ink[ink < 0.2] = 0
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
+    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _paper(brightness: np.ndarray) -> np.ndarray:
+    """The brightness of the paper, a plane through the picture's edge: light falls unevenly."""
+    height, width = brightness.shape
+    y, x = np.mgrid[:height, :width]
+    plane = np.stack([np.ones_like(x), x / width, y / height], axis=-1)
+    edge = np.ones((height, width), bool)
+    edge[1:-1, 1:-1] = False
+    # Writing that touches the edge does not move the paper: the middle half of the edge counts.
+    low, high = np.quantile(brightness[edge], (0.25, 0.75))
+    edge &= (brightness >= low) & (brightness <= high)
+    coefficients, *_ = np.linalg.lstsq(plane[edge], brightness[edge], rcond=None)
+    return plane @ coefficients
+
+
+def _scaled(ink: np.ndarray, scale: float) -> np.ndarray:
+    """Ink at another size, with its darkest pixel 255, uint8."""
+    height, width = (max(1, round(length * scale)) for length in ink.shape)
+    small = Image.fromarray(ink.astype(np.float32)).resize((width, height), Image.Resampling.BOX)
+    pixels = np.asarray(small)
+    return np.rint(255 * pixels / pixels.max()).astype(np.uint8)
+
+
+def to_digit(ink: np.ndarray, size: int = 28) -> np.ndarray:
+    """Bring the ink of one digit to the form of MNIST.
+
+    Returns:
+        An image (size, size) of uint8; the digit fills a box of 20 x 20, its centre of mass is in
+        the middle.
+
+    Source: Y. LeCun, C. Cortes and C. Burges, The MNIST database of handwritten digits.
+    """
+    digit = _scaled(ink, round(size * INK_SHARE) / max(ink.shape))
+    image = np.zeros((size, size), np.uint8)
+    top, left = (
+        int(np.clip(round(size / 2 - centre), 0, size - length))
+        for centre, length in zip(_centre_of_mass(digit), digit.shape, strict=True)
+    )
+    image[top : top + digit.shape[0], left : left + digit.shape[1]] = digit
+    return image
+
+
+def to_strip(ink: np.ndarray, size: int = 28) -> np.ndarray:
+    """Bring the ink of a line of digits to the form of a strip, uint8, (size, any width)."""
+    # Each digit was centred alone, so that a line of them is a little higher than one.
+    line = _scaled(ink, round(size * INK_SHARE * 1.1) / ink.shape[0])
+    top = int(np.clip(round(size / 2 - _centre_of_mass(line)[0]), 0, size - line.shape[0]))
+    margin = round(size * (1 - INK_SHARE) / 2)
+    return np.pad(line, ((top, size - line.shape[0] - top), (margin, margin)))
+
+
+def _centre_of_mass(image: np.ndarray) -> tuple[float, float]:
+    y, x = np.indices(image.shape)
+    return float((y * image).sum() / image.sum()), float((x * image).sum() / image.sum())
 
 
 # ---------------------------------------------------------------------------------------------

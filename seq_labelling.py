@@ -57,7 +57,7 @@ def rnn_seqlab_network(
     """
     pixels = keras.Input((T, D), dtype="uint8", name="pixels")
     x = layers.Rescaling(1 / 255)(pixels)
-    x = layers.Reshape((T // columns, columns * D))(x)
+    x = layers.Reshape((-1, columns * D), name="steps")(x)
     for _ in range(depth):
         recurrent = getattr(layers, cell)(units, return_sequences=True)
         x = layers.Bidirectional(recurrent)(x) if bidirectional else recurrent(x)
@@ -97,7 +97,7 @@ def main(config: Config) -> dict[str, float]:
         optimizer=common.muon(schedule, config.clip_norm),
         loss=keras.losses.CTC(),
     )
-    folder = common.new_run_folder(__file__, config)
+    folder = common.run_folder(__file__, config)
     network.summary()
     history, seconds = common.train(
         *(network, batches, None, config.epochs, folder),

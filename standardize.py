@@ -83,9 +83,9 @@ def train_and_test(
         *(network, batches, validation, config.epochs, folder),
         best="val_accuracy",
         callbacks=[
-            # The figures of every tenth batch; those of every epoch, with the weights' histograms.
-            keras.callbacks.TensorBoard(folder, histogram_freq=1, update_freq=10),
-            hparams.KerasCallback(str(folder), config.model_dump(mode="json", exclude_none=True)),
+            keras.callbacks.TensorBoard(folder, histogram_freq=1),
+            common.LogBatches(folder),
+            hparams.KerasCallback(str(folder), config.of_the_run(exclude_none=True)),
         ],
     )
     # The test set is used here, once.
@@ -103,7 +103,7 @@ def train_and_test(
 def main(config: Config) -> dict[str, dict[str, float]]:
     """Train and test a network on each scaling; return the figures of each test."""
     digits = common.load_digits(config)
-    folder = common.new_run_folder(__file__, config)
+    folder = common.run_folder(__file__, config)
     histories, metrics = {}, {}
     for scaling in SCALINGS if config.scaling == "all" else [config.scaling]:
         print(f"\n{scaling} pixels\n")
@@ -111,6 +111,7 @@ def main(config: Config) -> dict[str, dict[str, float]]:
             config.model_copy(update={"scaling": scaling}), digits, folder / scaling
         )
     common.plot_comparison(histories, folder / "learning_curves.png")
+    common.write_json(metrics, folder / "metrics.json")
 
     first, second = (f"epochs to {goal:.1%}" for goal in GOALS)
     print(f"\nscaling       input mean  variance  {first}  {second}  test accuracy  seconds")

@@ -34,7 +34,7 @@ class Config(common.RunConfig):
     bidirectional: bool = True  # read the strip in both directions
     columns: PositiveInt = 4  # columns of the strip that make one step
     dropout: common.Share = 0.0  # share of each recurrent layer's outputs dropped in training
-    epochs: PositiveInt = 9  # times that the network sees every training digit
+    epochs: PositiveInt = 10  # times that the network sees every training digit
     batch_size: PositiveInt = 128  # strips of one weight update
     learning_rate: PositiveFloat = 0.006  # at its peak
     warmup: common.Share = 0.2  # share of the training in which the learning rate climbs
@@ -61,7 +61,7 @@ def rnn_seqlab_network(
         padding is blank with certainty.
     """
     pixels = keras.Input((None, D), dtype="int16", name="pixels")
-    steps = layers.Reshape((-1, columns * D))(pixels)
+    steps = layers.Reshape((-1, columns * D), name="steps")(pixels)
     # Masking hangs a mask on its output; Rescaling, the recurrent layers and Dropout heed it and
     # hand it on.
     x = layers.Masking(common.PADDING)(steps) if mask else steps
@@ -116,7 +116,7 @@ def main(config: Config) -> dict[str, float]:
         optimizer=common.muon(schedule, config.clip_norm),
         loss=keras.losses.CTC(),
     )
-    folder = common.new_run_folder(__file__, config)
+    folder = common.run_folder(__file__, config)
     network.summary()
     print(f"padding: {common.padding_share(batches):.1%} of the timesteps of the first epoch")
     history, seconds = common.train(

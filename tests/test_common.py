@@ -65,7 +65,7 @@ def test_batches_depend_on_seed_and_epoch_alone():
 def test_run_folders_of_one_second_are_different(tmp_path, monkeypatch):
     monkeypatch.setattr("time.strftime", lambda _: "now")
     config = common.RunConfig(output=tmp_path)
-    folders = [common.new_run_folder("script.py", config) for _ in range(3)]
+    folders = [common.run_folder("script.py", config) for _ in range(3)]
     assert [folder.name for folder in folders] == ["now", "now_2", "now_3"]
     assert folders[0].parent == tmp_path / "script"
 

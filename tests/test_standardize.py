@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import shlex
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ import pytest
 import standardize
 from standardize import SCALINGS, Config, scaling_layer
 
-SMALL = {"train_size": 512, "test_size": 64, "epochs": 2, "units": 8}
+SMALL = {"train_size": 512, "test_size": 64, "epochs": 2, "units": 8, "batch_size": 32}
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +130,7 @@ def ask(folder):
         server.communicate(timeout=30)
 
 
-PARTS = "", "/train", "/validation"
+PARTS = "", "/batches", "/train", "/validation"
 
 
 def test_it_shows_the_runs(ask):
@@ -141,7 +140,8 @@ def test_it_shows_the_runs(ask):
 
 @pytest.mark.parametrize("scaling", SCALINGS)
 def test_its_scalars_are_those_of_the_history(scaling, ask, folder):
-    history = list(csv.DictReader((folder / scaling / "history.csv").open()))
+    with (folder / scaling / "history.csv").open() as file:
+        history = list(csv.DictReader(file))
     names = {
         ("train", "loss"): "loss",
         ("train", "accuracy"): "accuracy",
@@ -156,7 +156,10 @@ def test_its_scalars_are_those_of_the_history(scaling, ask, folder):
             [float(row[column]) for row in history], rel=1e-6
         )
     tags = json.loads(ask("plugin/scalars/tags"))
-    assert {"batch_loss", "batch_accuracy", "epoch_learning_rate"} <= set(tags[f"{scaling}/train"])
+    assert "epoch_learning_rate" in tags[f"{scaling}/train"]
+    for tag in "batch_loss", "batch_accuracy", "batch_learning_rate":
+        shown = json.loads(ask("plugin/scalars/scalars", run=f"{scaling}/batches", tag=tag))
+        assert [step for _, step, _ in shown] == [10, 20, 30]
     metrics = json.loads((folder / scaling / "metrics.json").read_text())
     ((_, _, accuracy),) = json.loads(
         ask("plugin/scalars/scalars", run=scaling, tag="test_accuracy")
@@ -167,8 +170,8 @@ def test_its_scalars_are_those_of_the_history(scaling, ask, folder):
 def test_its_histograms_are_named_alike_in_all_runs(ask):
     tags = json.loads(ask("plugin/histograms/tags"))
     names = {
-        f"{layer}/histogram"
-        for layer in ("gru/gru_cell/kernel", "gru/gru_cell/recurrent_kernel", "logits/bias")
+        f"classif_rnn_network/{weight}/histogram"
+        for weight in ("gru/gru_cell/kernel", "gru/gru_cell/recurrent_kernel", "logits/bias")
     }
     for scaling in SCALINGS:
         assert names <= set(tags[f"{scaling}/train"])
@@ -181,7 +184,8 @@ def test_its_images_are_the_pictures_of_the_run(ask):
         (image,) = json.loads(
             ask("plugin/images/images", run=scaling, tag="confusion_matrix", sample=0)
         )
-        picture = ask("plugin/images/individualImage", blob_key=image["blob_key"])
+        query = dict(urllib.parse.parse_qsl(image["query"]))
+        picture = ask("plugin/images/individualImage", **query)
         assert picture.startswith(b"\x89PNG")
 
 
@@ -196,7 +200,7 @@ def test_its_graph_is_the_network(scaling, ask):
 
 
 def test_its_hparams_are_the_settings_with_their_result(ask, folder):
-    experiment = json.loads(ask("plugin/hparams/experiment", experimentName=""))
+    experiment = json.loads(ask("plugin/hparams/experiment", request='{"experimentName": ""}'))
     assert {"scaling", "units", "learning_rate"} <= {
         setting["name"] for setting in experiment["hparamInfos"]
     }

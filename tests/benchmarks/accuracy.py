@@ -1,4 +1,4 @@
-"""Run a script with the seeds 0, 1 and 2 and print its results as a row of the README's table.
+"""Run a script with the seeds 0, 1 and 2 and print mean and spread of its results.
 
     python tests/benchmarks/accuracy.py classic.py --cell GRU
 
@@ -6,6 +6,7 @@ What follows the script's name is handed to it. The runs are written to runs/ as
 """
 
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -18,19 +19,26 @@ SEEDS = 0, 1, 2
 def main() -> None:
     """Run, read each run's metrics.json, print mean and spread of every test figure."""
     script, *arguments = sys.argv[1:]
-    runs = []
+    runs: dict[str, list[dict]] = {}  # by what is trained: standardize.py trains three networks
     for seed in SEEDS:
         command = [sys.executable, ROOT / script, *arguments, "--seed", str(seed)]
         printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-        folder = Path(printed.splitlines()[-1].removeprefix("wrote "))
-        runs.append(json.loads((folder / "metrics.json").read_text()))
-        print(f"seed {seed}: {runs[-1]}", flush=True)
-    for name in runs[0]:
-        values = [run[name] for run in runs]
-        print(
-            f"{name}: mean {statistics.mean(values):.5g}, standard deviation "
-            f"{statistics.stdev(values):.2g}, from {min(values):.5g} to {max(values):.5g}"
-        )
+        for folder in map(Path, re.findall(r"^wrote (.+)$", printed, re.MULTILINE)):
+            name = folder.name if script == "standardize.py" else script
+            metrics = json.loads((folder / "metrics.json").read_text())
+            runs.setdefault(name, []).append(metrics)
+            print(f"{name}, seed {seed}: {metrics}", flush=True)
+    for name, metrics in runs.items():
+        print(f"\n{name}")
+        for figure in metrics[0]:
+            values = [run[figure] for run in metrics]
+            if None in values:
+                print(f"{figure}: {values}")
+                continue
+            print(
+                f"{figure}: mean {statistics.mean(values):.5g}, standard deviation "
+                f"{statistics.stdev(values):.2g}, from {min(values):.5g} to {max(values):.5g}"
+            )
 
 
 if __name__ == "__main__":

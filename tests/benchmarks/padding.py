@@ -1,0 +1,62 @@
+"""How much padding do buckets save, and how much time? Both kinds of epoch in turns.
+
+python tests/benchmarks/padding.py
+"""
+
+import statistics
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent.parent))
+
+import common
+
+import keras
+
+from variable_length_seq import Config, rnn_seqlab_network
+
+ROUNDS = 5
+STRIPS = 4000
+
+
+def main() -> None:
+    """Print the share of padding with and without buckets, and the ratio of the epochs' times."""
+    config = Config(train_size=STRIPS)
+    common.set_seed(config.seed)
+    compose, _, _ = common.load_strips(
+        *(config, config.shortest, config.longest),
+        *(config.distortion, config.shift, config.columns),
+    )
+
+    def compose_in_buckets(random):
+        return common.bucketed(compose(random), config.batch_size, random)
+
+    network = rnn_seqlab_network(28)
+    network.compile(
+        common.muon(common.one_cycle(1e-3, 10_000, 0.2), config.clip_norm), keras.losses.CTC()
+    )
+    epochs, seconds = {}, {}
+    for name, function in ("without", compose), ("with", compose_in_buckets):
+        epochs[name] = common.EpochBatches(
+            *(function, config.batch_size, config.seed),
+            collate=lambda strips: common.pad(strips, config.columns),
+        )
+        seconds[name] = []
+        print(f"{name} buckets: {common.padding_share(epochs[name]):.1%} of the timesteps padding")
+    for turn in range(ROUNDS + 1):
+        for name, batches in epochs.items():
+            batches.begun = turn > 0  # the first time, Keras looks at how long batches are
+            start = time.perf_counter()
+            network.fit(batches, shuffle=False, verbose=0)
+            seconds[name].append(time.perf_counter() - start)
+    # The first round builds the graph.
+    ratios = [one / other for one, other in zip(*seconds.values(), strict=True)][1:]
+    print(
+        f"an epoch without takes {statistics.median(ratios):.2f} times as long as one with "
+        f"buckets (from {min(ratios):.2f} to {max(ratios):.2f} in {ROUNDS} rounds)"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,255 @@
+"""Runs that are interrupted go on to the same end, and what they wrote is never half a file."""
+
+import importlib
+import json
+import os
+import re
+import resource
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import common
+from common import DataError, SettingError
+
+import keras
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TINY = {"train_size": 72, "test_size": 20, "epochs": 3, "units": 4, "batch_size": 24, "layers": 1}
+MORE = {
+    "classic": {"dropout": 0.2},
+    "seq_labelling": {"columns": 14, "bidirectional": False, "dropout": 0.2},
+    "variable_length_seq": {"columns": 14, "bidirectional": False},
+    "standardize": {"scaling": "unit"},
+}
+
+
+def call(script, **settings):
+    module = importlib.import_module(script)
+    return module.main(module.Config(**TINY, **MORE[script], **settings))
+
+
+def only_run(output):
+    (folder,) = output.glob("*/*/")
+    return folder
+
+
+def assert_same_run(one, other):
+    """Two runs wrote the same figures, to the last digit, and the same weights."""
+    names = sorted(path.relative_to(one) for path in one.rglob("*.csv"))
+    assert names
+    for name in names:
+        assert (one / name).read_text() == (other / name).read_text()
+        metrics = [
+            json.loads((run / name.parent / "metrics.json").read_text()) for run in (one, other)
+        ]
+        assert all(figures.pop("training_seconds") > 0 for figures in metrics)
+        assert metrics[0] == metrics[1]
+        for file in "model.keras", "checkpoint.keras":
+            networks = [keras.saving.load_model(run / name.parent / file) for run in (one, other)]
+            for weights in zip(*(network.get_weights() for network in networks), strict=True):
+                np.testing.assert_array_equal(*weights)
+    assert not list(other.rglob("unfinished*"))
+
+
+@pytest.mark.parametrize("script", MORE)
+def test_an_interrupted_run_goes_on_to_the_same_end(script, tmp_path, monkeypatch):
+    call(script, output=tmp_path / "whole")
+    batch_end = common.StopOnInfiniteLoss.on_train_batch_end
+    left = int(np.random.default_rng().integers(9))  # of three epochs of three batches
+    print("interrupted after", left, "batches")
+
+    def interrupt(self, batch, logs=None):
+        nonlocal left
+        if left == 0:
+            raise KeyboardInterrupt
+        left -= 1
+        batch_end(self, batch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(common.StopOnInfiniteLoss, "on_train_batch_end", interrupt)
+        with pytest.raises(common.Interrupted):
+            call(script, output=tmp_path / "parts")
+    folder = only_run(tmp_path / "parts")
+    call(script, output=tmp_path / "parts", resume=folder)
+    assert_same_run(only_run(tmp_path / "whole"), folder)
+
+
+SMALL = {"--train-size": 2000, "--test-size": 100, "--epochs": 3, "--units": 32}
+COMMAND = [
+    sys.executable,
+    str(ROOT / "classic.py"),
+    *(str(x) for pair in SMALL.items() for x in pair),
+]
+
+
+def start(output, *arguments, code=None):
+    command = [*COMMAND, "--output", str(output), *arguments]
+    if code:  # run this first, in the process of the script
+        code += f"import runpy, sys\nsys.argv, sys.path[0] = {command[1:]!r}, {str(ROOT)!r}\n"
+        code += "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        command = [sys.executable, "-c", code]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=output.parent
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run in a process of its own that nothing interrupts."""
+    output = tmp_path_factory.mktemp("whole")
+    printed, errors = start(output).communicate()
+    assert "wrote" in printed, errors
+    return only_run(output)
+
+
+def wait_for_epoch(process, number):
+    for line in process.stdout:
+        if line.startswith(f"Epoch {number}/"):
+            break
+
+
+def test_ctrl_c_ends_in_one_line_with_the_command_that_goes_on(whole, tmp_path):
+    process = start(tmp_path / "runs")
+    wait_for_epoch(process, 2)
+    process.send_signal(signal.SIGINT)
+    begin = time.monotonic()
+    _, errors = process.communicate()
+    assert time.monotonic() - begin < 5
+    assert process.returncode == 130
+    folder = only_run(tmp_path / "runs")
+    assert re.fullmatch(r"\ninterrupted; to go on: python .*\n", errors)
+    keras.saving.load_model(folder / "model.keras")
+    assert (folder / "history.csv").read_text().count("\n") == 2
+    command = shlex.split(errors.split("to go on: ")[1])
+    assert command[-2:] == ["--resume", str(folder)]
+    subprocess.run([sys.executable, *command[1:]], check=True, capture_output=True, cwd=tmp_path)
+    assert_same_run(whole, folder)
+
+
+KILL = """
+import os, signal
+replace, left = os.replace, {left}
+def kill_or_replace(source, target):
+    global left
+    if target.name == {name!r}:
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+os.replace = kill_or_replace
+"""
+
+
+@pytest.mark.parametrize("file", ["checkpoint.keras", "model.keras"])
+def test_kill_9_while_a_file_is_saved(file, whole, tmp_path):
+    process = start(tmp_path / "runs", code=KILL.format(name=file, left=2))
+    _, errors = process.communicate()
+    assert process.returncode == -signal.SIGKILL, errors
+    folder = only_run(tmp_path / "runs")
+    process = start(tmp_path / "runs", "--resume", str(folder))
+    printed, errors = process.communicate()
+    assert "Epoch 2/3" in printed, errors
+    assert "Epoch 1/3" not in printed
+    assert_same_run(whole, folder)
+
+
+def test_kill_9_in_an_epoch(whole, tmp_path):
+    process = start(tmp_path / "runs")
+    wait_for_epoch(process, 3)
+    process.kill()
+    process.communicate()
+    folder = only_run(tmp_path / "runs")
+    printed, errors = start(tmp_path / "runs", "--resume", str(folder)).communicate()
+    assert "Epoch 2/3" not in printed, errors
+    assert_same_run(whole, folder)
+
+
+def test_a_full_disk_is_one_line_and_no_half_file(tmp_path):
+    """A limit on the size of files stands for a full disk: the network does not fit."""
+    process = subprocess.Popen(
+        [*COMMAND, "--output", str(tmp_path / "runs")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000)),
+    )
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert errors.count("\n") == 1
+    assert "can't be written" in errors
+    assert sorted(path.name for path in only_run(tmp_path / "runs").iterdir()) == ["config.json"]
+
+
+def test_a_run_folder_that_is_deleted_is_one_line(tmp_path, monkeypatch, capfd):
+    def delete(epoch, logs=None):
+        shutil.rmtree(only_run(tmp_path))
+
+    monkeypatch.setattr(common.StopOnInfiniteLoss, "on_epoch_end", lambda self, *_: delete(_))
+    arguments = ["--train-size", "24", "--units", "4", "--output", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["classic.py", *arguments])
+    classic = importlib.import_module("classic")
+    with pytest.raises(SystemExit, match="1"):
+        common.run(classic.main, classic.Config)
+    errors = capfd.readouterr().err
+    assert errors.count("\n") == 1
+    assert "can't be written" in errors
+
+
+# -- what cannot be resumed -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    output = tmp_path_factory.mktemp("finished")
+    call("classic", output=output)
+    return only_run(output)
+
+
+def test_resuming_a_finished_run_is_refused(finished):
+    with pytest.raises(SettingError, match="that run is finished"):
+        call("classic", resume=finished)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"units": 5}, "units 4, not 5"),
+        ({"epochs": 4}, "epochs 3, not 4"),  # the learning rate falls to 0 at the end
+        ({"seed": 1, "warmup": 0.0}, "seed 0, not 1, warmup 0.3, not 0.0"),
+    ],
+)
+def test_other_settings_are_refused_by_name(settings, message, finished):
+    classic = importlib.import_module("classic")
+    settings = {**TINY, **MORE["classic"], **settings, "resume": finished}
+    with pytest.raises(SettingError, match=message):
+        classic.main(classic.Config(**settings))
+
+
+@pytest.mark.parametrize("script", ["seq_labelling", "variable_length_seq", "standardize"])
+def test_a_run_of_another_script_is_refused(script, finished):
+    with pytest.raises(SettingError, match=rf"there is no run of {script}.py"):
+        call(script, resume=finished)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(SettingError, match=r"there is no run of classic.py"):
+        call("classic", resume=tmp_path)
+
+
+def test_damaged_files_of_a_run_are_named(finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    (folder / "metrics.json").write_text('{"training_seconds": 1}')
+    (folder / "checkpoint.keras").write_bytes(b"PK")
+    with pytest.raises(DataError, match="its files are damaged"):
+        call("classic", resume=folder)
+    os.remove(folder / "checkpoint.keras")
+    call("classic", resume=folder)  # from the beginning
+    assert_same_run(finished, folder)
