@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import functools
+import gc
 import gzip
 import json
 import lzma
@@ -59,7 +60,7 @@ with hold_back_stderr():
 DATA_FILE = Path(__file__).resolve().parent / "data" / "mnist.pkl.gz"
 DIGITS = 10
 LARGEST_DATA = 2**29  # bytes of a pickle after decompression; the largest known layout needs 2**28
-LONGEST_PROGRAM = 3_000_000  # instructions of a pickle; an array takes about 30
+LONGEST_PROGRAM = 1_000_000  # instructions of a pickle; a sequence takes about 30
 
 
 class SettingError(Exception):
@@ -258,7 +259,7 @@ _DATA_OPCODES = (
 
 
 class _LimitedInstructions(dict):
-    """An instruction table that ends a program which is too long, so that none runs for hours."""
+    """An instruction table that ends a program which is too long, so that none runs for long."""
 
     left = LONGEST_PROGRAM
 
@@ -330,6 +331,7 @@ def load_pickle(path: Path) -> object:
     opener = next((openers[end] for end in openers if path.name.endswith(end)), None)
     if opener is None:
         raise DataError(f"{path}: expected a file that ends in {', '.join(openers)}")
+    gc.disable()  # it would search the growing lists again and again
     try:
         with opener(path, "rb") as file:
             reader = _LimitedReader(file, LARGEST_DATA)
@@ -346,6 +348,8 @@ def load_pickle(path: Path) -> object:
     except Exception as error:  # whatever the first damaged instruction happens to lead to
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise DataError(f"{path} is damaged or not plain data ({reason})") from None
+    finally:
+        gc.enable()
 
 
 # ---------------------------------------------------------------------------------------------
