@@ -128,7 +128,7 @@ def run(main: Callable, config_class: type[RunConfig]) -> None:
         else:
             main(config)
     except AttributeError as error:
-        if error.obj is not config:
+        if not isinstance(error.obj, RunConfig):
             raise
         print(f"class Config has no setting {error.name!r}: is it misspelt?", file=sys.stderr)
         sys.exit(2)
@@ -344,12 +344,18 @@ def load_pickle(path: Path) -> object:
     except (IsADirectoryError, PermissionError) as error:
         raise DataError(f"{path} can't be read: {error.strerror}") from None
     except pickle.UnpicklingError as error:
-        raise DataError(f"{path} is damaged or not plain data: {error}") from None
+        raise DataError(f"{path} is damaged or not plain data: {_one_line(error)}") from None
     except Exception as error:  # whatever the first damaged instruction happens to lead to
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = f"{type(error).__name__}: {_one_line(error)}"
         raise DataError(f"{path} is damaged or not plain data ({reason})") from None
     finally:
         gc.enable()
+
+
+def _one_line(error: Exception) -> str:
+    """The beginning of an error's message, in which a broken file may put anything."""
+    first = f"{error} ".splitlines()[0]
+    return "".join(c if c.isprintable() else "?" for c in first)[:200].strip()
 
 
 # ---------------------------------------------------------------------------------------------
@@ -417,7 +423,7 @@ def _fetch_mnist(path: Path) -> None:
         os.replace(unfinished, path)
     except Exception as error:  # of the network, the server or the disk
         raise DataError(
-            f"MNIST could not be fetched ({str(error).splitlines()[0]}): put mnist.pkl.gz into "
+            f"MNIST could not be fetched ({_one_line(error)}): put mnist.pkl.gz into "
             f"{path.parent}, as its README says"
         ) from None
 
@@ -437,7 +443,7 @@ def _to_array(where: str, value: object) -> np.ndarray:
     try:
         content = value.to_array() if isinstance(value, _PickledArray) else value
     except Exception as error:  # a shape, a type and bytes that disagree
-        raise DataError(f"{where}: not an array ({str(error).splitlines()[0]})") from None
+        raise DataError(f"{where}: not an array ({_one_line(error)})") from None
     # NumPy would follow a list into lists of lists, however deep.
     is_list = isinstance(content, list) and all(type(item) in (int, float) for item in content)
     if not is_list and not isinstance(content, np.ndarray):
@@ -1087,7 +1093,7 @@ class Progress(keras.callbacks.Callback):
                 {name: float(row[name]) for name in row if name != "epoch"} for row in rows
             ]
         except Exception as error:  # of Keras, HDF5, zip, CSV or JSON
-            reason = str(error).splitlines()[0]
+            reason = _one_line(error)
             raise DataError(f"--resume {self.folder}: its files are damaged ({reason})") from None
 
     def on_train_begin(self, logs: dict | None = None) -> None:
@@ -1371,7 +1377,7 @@ def print_predictions(config: RunConfig, script: str) -> None:
     try:
         network = keras.saving.load_model(path)
     except Exception as error:  # of Keras, HDF5, zip or JSON
-        reason = str(error).splitlines()[0]
+        reason = _one_line(error)
         raise DataError(f"{path} is not a network that Keras can read ({reason})") from None
     size, names = network.input_shape[-1], [layer.name for layer in network.layers]
     if "logits" not in names:

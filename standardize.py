@@ -36,7 +36,7 @@ class Config(common.RunConfig):
     dropout: common.Share = 0.0  # share of each recurrent layer's outputs dropped in training
     epochs: PositiveInt = 3  # times that the network sees every training image
     batch_size: PositiveInt = 128  # images of one weight update
-    learning_rate: PositiveFloat = 0.004  # at its peak
+    learning_rate: PositiveFloat = 0.003  # at its peak
     warmup: common.Share = 0.3  # share of the training in which the learning rate climbs
     clip_norm: PositiveFloat = 1.0  # longest gradient; a longer one is shortened to it
 
