@@ -75,5 +75,5 @@ def test_main_returns_the_metrics(tmp_path):
 
 def test_it_learns(tmp_path):
     """A guess is right once in ten."""
-    config = Config(train_size=2000, test_size=256, epochs=2, batch_size=32, output=tmp_path)
+    config = Config(train_size=2000, test_size=256, units=64, batch_size=32, output=tmp_path)
     assert main(config)["test_accuracy"] > 0.6

@@ -4,9 +4,9 @@ from tests.benchmarks import fuzz_loader
 
 
 def test_broken_and_hostile_pickles_are_refused_and_never_run():
-    outcomes, slowest, memory = fuzz_loader.fuzz(500)
+    outcomes, slowest, memory = fuzz_loader.fuzz(300)
     assert outcomes.keys() == {"loaded", "refused"}
-    assert outcomes["refused"] > 500
+    assert outcomes["refused"] > 300
     assert fuzz_loader.executed == []
     assert slowest < 2 * fuzz_loader.SECONDS  # other tests share the machine
     assert memory < fuzz_loader.MEMORY

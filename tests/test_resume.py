@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import pickle
 import re
 import resource
 import shlex
@@ -30,9 +31,23 @@ MORE = {
 }
 
 
-def call(script, **settings):
-    module = importlib.import_module(script)
-    return module.main(module.Config(**TINY, **MORE[script], **settings))
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """The first digits of MNIST, so that the validation is quick too."""
+    path = tmp_path_factory.mktemp("data") / "small.pkl"
+    train, test = common.load_mnist()
+    parts = [(part.x[:size], part.y[:size]) for part, size in ((train, 1200), (test, 200))]
+    path.write_bytes(pickle.dumps(parts))
+    return path
+
+
+@pytest.fixture
+def call(data):
+    def call(script, **settings):
+        module = importlib.import_module(script)
+        return module.main(module.Config(**TINY | MORE[script] | {"data": data} | settings))
+
+    return call
 
 
 def only_run(output):
@@ -59,7 +74,7 @@ def assert_same_run(one, other):
 
 
 @pytest.mark.parametrize("script", MORE)
-def test_an_interrupted_run_goes_on_to_the_same_end(script, tmp_path, monkeypatch):
+def test_an_interrupted_run_goes_on_to_the_same_end(script, call, tmp_path, monkeypatch):
     call(script, output=tmp_path / "whole")
     batch_end = common.StopOnInfiniteLoss.on_train_batch_end
     left = int(np.random.default_rng().integers(9))  # of three epochs of three batches
@@ -89,8 +104,8 @@ COMMAND = [
 ]
 
 
-def start(output, *arguments, code=None):
-    command = [*COMMAND, "--output", str(output), *arguments]
+def start(data, output, *arguments, code=None):
+    command = [*COMMAND, "--data", str(data), "--output", str(output), *arguments]
     if code:  # run this first, in the process of the script
         code += f"import runpy, sys\nsys.argv, sys.path[0] = {command[1:]!r}, {str(ROOT)!r}\n"
         code += "runpy.run_path(sys.argv[0], run_name='__main__')\n"
@@ -101,10 +116,10 @@ def start(output, *arguments, code=None):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(data, tmp_path_factory):
     """A run in a process of its own that nothing interrupts."""
     output = tmp_path_factory.mktemp("whole")
-    printed, errors = start(output).communicate()
+    printed, errors = start(data, output).communicate()
     assert "wrote" in printed, errors
     return only_run(output)
 
@@ -115,8 +130,8 @@ def wait_for_epoch(process, number):
             break
 
 
-def test_ctrl_c_ends_in_one_line_with_the_command_that_goes_on(whole, tmp_path):
-    process = start(tmp_path / "runs")
+def test_ctrl_c_ends_in_one_line_with_the_command_that_goes_on(data, whole, tmp_path):
+    process = start(data, tmp_path / "runs")
     wait_for_epoch(process, 2)
     process.send_signal(signal.SIGINT)
     begin = time.monotonic()
@@ -135,38 +150,36 @@ def test_ctrl_c_ends_in_one_line_with_the_command_that_goes_on(whole, tmp_path):
 
 KILL = """
 import os, signal
-replace, left = os.replace, {left}
+replace, left = os.replace, 2
 def kill_or_replace(source, target):
     global left
-    if target.name == {name!r}:
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+    left -= str(target).endswith("checkpoint.keras")
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
     replace(source, target)
 os.replace = kill_or_replace
 """
 
 
-@pytest.mark.parametrize("file", ["checkpoint.keras", "model.keras"])
-def test_kill_9_while_a_file_is_saved(file, whole, tmp_path):
-    process = start(tmp_path / "runs", code=KILL.format(name=file, left=2))
+def test_kill_9_while_the_checkpoint_is_saved(data, whole, tmp_path):
+    process = start(data, tmp_path / "runs", code=KILL)
     _, errors = process.communicate()
     assert process.returncode == -signal.SIGKILL, errors
     folder = only_run(tmp_path / "runs")
-    process = start(tmp_path / "runs", "--resume", str(folder))
+    process = start(data, tmp_path / "runs", "--resume", str(folder))
     printed, errors = process.communicate()
     assert "Epoch 2/3" in printed, errors
     assert "Epoch 1/3" not in printed
     assert_same_run(whole, folder)
 
 
-def test_kill_9_in_an_epoch(whole, tmp_path):
-    process = start(tmp_path / "runs")
+def test_kill_9_in_an_epoch(data, whole, tmp_path):
+    process = start(data, tmp_path / "runs")
     wait_for_epoch(process, 3)
     process.kill()
     process.communicate()
     folder = only_run(tmp_path / "runs")
-    printed, errors = start(tmp_path / "runs", "--resume", str(folder)).communicate()
+    printed, errors = start(data, tmp_path / "runs", "--resume", str(folder)).communicate()
     assert "Epoch 2/3" not in printed, errors
     assert_same_run(whole, folder)
 
@@ -205,45 +218,34 @@ def test_a_run_folder_that_is_deleted_is_one_line(tmp_path, monkeypatch, capfd):
 # -- what cannot be resumed -------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    output = tmp_path_factory.mktemp("finished")
-    call("classic", output=output)
-    return only_run(output)
+@pytest.fixture
+def finished(call, tmp_path):
+    call("classic", output=tmp_path / "finished")
+    return only_run(tmp_path / "finished")
 
 
-def test_resuming_a_finished_run_is_refused(finished):
+def test_finished_runs_and_other_settings_are_refused_by_name(call, finished):
     with pytest.raises(SettingError, match="that run is finished"):
         call("classic", resume=finished)
 
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
+    for settings, message in (
         ({"units": 5}, "units 4, not 5"),
         ({"epochs": 4}, "epochs 3, not 4"),  # the learning rate falls to 0 at the end
         ({"seed": 1, "warmup": 0.0}, "seed 0, not 1, warmup 0.3, not 0.0"),
-    ],
-)
-def test_other_settings_are_refused_by_name(settings, message, finished):
-    classic = importlib.import_module("classic")
-    settings = {**TINY, **MORE["classic"], **settings, "resume": finished}
-    with pytest.raises(SettingError, match=message):
-        classic.main(classic.Config(**settings))
+    ):
+        with pytest.raises(SettingError, match=message):
+            call("classic", resume=finished, **settings)
+    for script in "seq_labelling", "variable_length_seq", "standardize":
+        with pytest.raises(SettingError, match=rf"there is no run of {script}.py"):
+            call(script, resume=finished)
 
 
-@pytest.mark.parametrize("script", ["seq_labelling", "variable_length_seq", "standardize"])
-def test_a_run_of_another_script_is_refused(script, finished):
-    with pytest.raises(SettingError, match=rf"there is no run of {script}.py"):
-        call(script, resume=finished)
-
-
-def test_a_folder_without_a_run_is_refused(tmp_path):
+def test_a_folder_without_a_run_is_refused(call, tmp_path):
     with pytest.raises(SettingError, match=r"there is no run of classic.py"):
         call("classic", resume=tmp_path)
 
 
-def test_damaged_files_of_a_run_are_named(finished, tmp_path):
+def test_damaged_files_of_a_run_are_named(call, finished, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
     (folder / "metrics.json").write_text('{"training_seconds": 1}')
