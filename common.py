@@ -1382,6 +1382,8 @@ def print_predictions(config: RunConfig, script: str) -> None:
     size, names = network.input_shape[-1], [layer.name for layer in network.layers]
     if "logits" not in names:
         raise DataError(f"{path} is not a network of these scripts")
+    if "steps" in names:
+        network = for_any_length(network)
     failed, seen = False, []
     for picture in config.predict:
         try:
@@ -1422,16 +1424,20 @@ def predict_digit(network: keras.Model, image: np.ndarray) -> tuple[str, float]:
     return str(probabilities.argmax()), float(probabilities.max())
 
 
+def for_any_length(network: keras.Model) -> keras.Model:
+    """Return a labeller with the same weights that reads strips of any length."""
+    if network.input_shape[1] is None:
+        return network
+    pixels = keras.Input((None, network.input_shape[2]), dtype=network.inputs[0].dtype)
+    copy = keras.models.clone_model(network, input_tensors=pixels)
+    copy.set_weights(network.get_weights())
+    return copy
+
+
 def predict_labels(network: keras.Model, image: np.ndarray) -> tuple[str, float]:
     """Read the labels of a strip (height, width); return them with their probability."""
     columns = network.get_layer("steps").output.shape[-1] // image.shape[0]
     strip = np.pad(image.T, ((0, -image.shape[1] % columns), (0, 0)))
-    if network.input_shape[1] is not None:
-        # A network for one length: its weights serve any.
-        any_length = keras.Input((None, network.input_shape[2]), dtype=network.inputs[0].dtype)
-        weights = network.get_weights()
-        network = keras.models.clone_model(network, input_tensors=any_length)
-        network.set_weights(weights)
     logits = network.predict_on_batch(strip[None])
     reading = read_labels(logits)
     return _spell(reading[0]) or "nothing", float(confidences(reading, logits)[0])
