@@ -105,6 +105,8 @@ def attacks() -> dict[str, bytes]:
         for name, payload in calls.items()
         for protocol in range(6)
     }
+    nothing = np.zeros((2**31 - 1, 0), np.uint8)
+    files["rows of nothing"] = pickle.dumps(((nothing, [[1]]), (nothing, [[1]])))
     depth = 200_000
     files |= {
         "deep list": b"\x80\x02" + b"]" * depth + b"a" * (depth - 1) + b".",
