@@ -214,7 +214,7 @@ class _PickledArray:
             content = content.encode("latin1")
         if len(content) != math.prod(shape) * dtype.itemsize:
             raise ValueError(f"shape {shape!r:.60}, type {dtype}, but {len(content)} bytes")
-        if not content and shape[0]:  # any number of rows fits into no bytes
+        if not content and shape[0] > LONGEST_PROGRAM:  # any number of rows fits into no bytes
             raise ValueError(f"shape {shape!r:.60} holds nothing")
         array = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran_order else "C")
         return array.astype(dtype.newbyteorder("="), copy=False)

@@ -57,7 +57,10 @@ def scaling_layer(scaling: str, images: np.ndarray) -> keras.Layer:
 
 
 def train_and_test(
-    config: Config, digits: tuple[common.Examples, common.Examples, common.Examples], folder: Path
+    config: Config,
+    architecture: tuple,
+    digits: tuple[common.Examples, common.Examples, common.Examples],
+    folder: Path,
 ) -> tuple[dict[str, list[float]], dict[str, float]]:
     """Train and test one network; return the figures of every epoch and those of the test."""
     common.set_seed(config.seed)
@@ -66,11 +69,7 @@ def train_and_test(
         lambda random: common.shuffled(train, random), config.batch_size, config.seed
     )
     scaling = scaling_layer(config.scaling, train.x)
-    T, D = train.x.shape[1:]
-    network = classif_rnn_network(
-        *(T, D, config.cell, config.units, config.layers, config.bidirectional, config.dropout),
-        scaling=scaling,
-    )
+    network = classif_rnn_network(*train.x.shape[1:], *architecture, scaling=scaling)
     schedule = common.one_cycle(config.learning_rate, config.epochs * len(batches), config.warmup)
     network.compile(
         optimizer=common.muon(schedule, config.clip_norm),
@@ -103,12 +102,13 @@ def train_and_test(
 def main(config: Config) -> dict[str, dict[str, float]]:
     """Train and test a network on each scaling; return the figures of each test."""
     digits = common.load_digits(config)
+    architecture = config.cell, config.units, config.layers, config.bidirectional, config.dropout
     folder = common.run_folder(__file__, config)
     histories, metrics = {}, {}
     for scaling in SCALINGS if config.scaling == "all" else [config.scaling]:
         print(f"\n{scaling} pixels\n")
         histories[scaling], metrics[scaling] = train_and_test(
-            config.model_copy(update={"scaling": scaling}), digits, folder / scaling
+            config.model_copy(update={"scaling": scaling}), architecture, digits, folder / scaling
         )
     common.plot_comparison(histories, folder / "learning_curves.png")
     common.write_json(metrics, folder / "metrics.json")
