@@ -18,7 +18,7 @@ import keras
 from classic import classif_rnn_network
 from standardize import Config, scaling_layer
 
-ROUNDS = 5
+ROUNDS = 3
 
 
 def main() -> None:
