@@ -420,9 +420,8 @@ def _fetch_mnist(path: Path) -> None:
     try:
         content = pickle.dumps(keras.datasets.mnist.load_data(), protocol=4)
         path.parent.mkdir(exist_ok=True)
-        unfinished = path.with_name(f"{path.name}.part")
-        unfinished.write_bytes(gzip.compress(content, compresslevel=6, mtime=0))
-        os.replace(unfinished, path)
+        with written_beside(path) as unfinished:
+            unfinished.write_bytes(gzip.compress(content, compresslevel=6, mtime=0))
     except Exception as error:  # of the network, the server or the disk
         raise DataError(
             f"MNIST could not be fetched ({_one_line(error)}): put mnist.pkl.gz into "
