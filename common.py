@@ -29,6 +29,7 @@ os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
 import numpy as np
 import pydantic
 import tyro
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageFilter, ImageOps
 from pydantic import Field, PositiveInt
@@ -1535,6 +1536,13 @@ def _centre_of_mass(image: np.ndarray) -> tuple[float, float]:
 # ---------------------------------------------------------------------------------------------
 
 
+def _finish_epoch_axes(axes: Axes, figure_name: str) -> None:
+    axes.set(xlabel="epoch", ylabel=figure_name.replace("_", " "))
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    axes.legend()
+
+
 def plot_learning_curves(history: dict[str, list[float]], path: Path) -> None:
     """Draw every figure of the history over the epochs, training beside validation."""
     names = list(dict.fromkeys(name.removeprefix("val_") for name in history))
@@ -1543,10 +1551,7 @@ def plot_learning_curves(history: dict[str, list[float]], path: Path) -> None:
         for key, style, label in (name, "o-C0", "training"), (f"val_{name}", "s-C1", "validation"):
             if key in history:
                 axes.plot(range(1, len(history[key]) + 1), history[key], style, label=label)
-        axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-        axes.legend()
+        _finish_epoch_axes(axes, name)
     figure.savefig(path, dpi=120)
 
 
@@ -1558,10 +1563,7 @@ def plot_comparison(histories: dict[str, dict[str, list[float]]], path: Path) ->
         for label, history in histories.items():
             axes.plot(range(1, len(history[name]) + 1), history[name], "o-", label=label)
         kind = "validation" if name.startswith("val_") else "training"
-        axes.set(xlabel="epoch", ylabel=f"{kind} {name.removeprefix('val_').replace('_', ' ')}")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-        axes.legend()
+        _finish_epoch_axes(axes, f"{kind} {name.removeprefix('val_')}")
     figure.savefig(path, dpi=120)
 
 
