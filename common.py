@@ -5,6 +5,7 @@ import csv
 import functools
 import gc
 import gzip
+import io
 import json
 import lzma
 import math
@@ -60,8 +61,11 @@ with hold_back_stderr():
 
 DATA_FILE = Path(__file__).resolve().parent / "data" / "mnist.pkl.gz"
 DIGITS = 10
-LARGEST_DATA = 2**29  # bytes of a pickle after decompression; the largest known layout needs 2**28
+LARGEST_DATA = 448 * 2**20  # bytes of a pickle after decompression; MNIST in float64 needs 439e6
 LONGEST_PROGRAM = 1_000_000  # instructions of a pickle; a sequence takes about 30
+LONGEST_LINE = 2**27  # bytes of an instruction written as a line of text, as protocol 0 does
+MOST_IMAGES = 1_000_000
+MOST_SEQUENCES = 100_000
 
 
 class SettingError(Exception):
@@ -215,8 +219,6 @@ class _PickledArray:
             content = content.encode("latin1")
         if len(content) != math.prod(shape) * dtype.itemsize:
             raise ValueError(f"shape {shape!r:.60}, type {dtype}, but {len(content)} bytes")
-        if not content and shape[0] > LONGEST_PROGRAM:  # any number of rows fits into no bytes
-            raise ValueError(f"shape {shape!r:.60} holds nothing")
         array = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran_order else "C")
         return array.astype(dtype.newbyteorder("="), copy=False)
 
@@ -231,16 +233,10 @@ def _pickled_buffer(
     return _PickledArray((1, shape, pickled_type, order == "F", content))
 
 
-def _latin1_bytes(text: str, encoding: str) -> bytes:
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"encoding {encoding!r:.20}")
-    return text.encode("latin1")
-
-
 _STAND_INS = {
     ("numpy", "ndarray"): None,  # only ever named as an argument of _reconstruct
     ("numpy", "dtype"): _PickledType,
-    ("_codecs", "encode"): _latin1_bytes,
+    ("_codecs", "encode"): None,  # see _DataUnpickler
 }
 for _core in "numpy.core", "numpy._core":  # before and since NumPy 2
     _STAND_INS[f"{_core}.multiarray", "_reconstruct"] = lambda *_: _PickledArray()
@@ -276,49 +272,103 @@ class _LimitedInstructions(dict):
 # The unpickler written in Python: one can choose its instructions, and its memo is a dictionary,
 # where the one written in C allocates as many entries as the largest index that a file names.
 class _DataUnpickler(pickle._Unpickler):
-    def __init__(self, file: "_LimitedReader") -> None:
+    def __init__(self, file: BinaryIO) -> None:
         super().__init__(file, encoding="latin1")
         self.dispatch = _LimitedInstructions(self.data_instructions)
+        self.globals_left = 1000  # each is written once, then taken from the memo
+        self.encoded_left = LARGEST_DATA
 
     def find_class(self, module: str, name: str) -> object:
-        if (module, name) not in _STAND_INS:
+        self.globals_left -= 1
+        if (module, name) not in _STAND_INS or self.globals_left < 0:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not data")
+        if name == "encode":
+            return self.latin1_bytes
         return _STAND_INS[module, name]
+
+    def latin1_bytes(self, text: str, encoding: str) -> bytes:
+        self.encoded_left -= len(text)  # a file can name one text many times
+        if encoding != "latin1" or self.encoded_left < 0:
+            raise pickle.UnpicklingError(f"encoding {len(text)} characters in {encoding!r:.20}")
+        return text.encode("latin1")
 
     def load_build(self) -> None:
         state = self.stack.pop()
         self.stack[-1].set_state(state)
 
+    def load_frame(self) -> None:
+        size = int.from_bytes(self.read(8), "little")
+        if size > LONGEST_LINE:
+            raise pickle.UnpicklingError(f"it holds a frame of {size} bytes")
+        self._unframer.load_frame(size)
+
+    def load_bytearray(self) -> None:
+        self.append(self.read(int.from_bytes(self.read(8), "little")))
+
+    def read_number(self) -> bytes:
+        line = self.readline()
+        if len(line) > 40:  # reading a number takes time with the square of its digits
+            raise pickle.UnpicklingError("it holds a number of more than 40 digits")
+        return line.rstrip(b"L\n")
+
+    def load_whole_number(self) -> None:
+        self.append(int(self.read_number()))
+
+    def load_fraction(self) -> None:
+        self.append(float(self.read_number()))
+
+    def load_text(self) -> None:
+        """Read a line of text; bytes, in protocol 0, are characters up to 255."""
+        line = self.readline()[:-1]
+        if re.search(rb"\\(U|u(?!00))", line):  # one other would widen all characters in memory
+            raise pickle.UnpicklingError("it holds text that is not latin1")
+        self.append(str(line, "raw-unicode-escape"))
+
+    def load_utf8_text(self) -> None:
+        content = self.read(int.from_bytes(self.read(4), "little"))
+        if content and np.frombuffer(content, np.uint8).max() > 0xC3:
+            raise pickle.UnpicklingError("it holds text that is not latin1")
+        self.append(str(content, "utf-8"))
+
     data_instructions: ClassVar = {
         code[0]: pickle._Unpickler.dispatch[code[0]] for code in _DATA_OPCODES
     }
     data_instructions[pickle.BUILD[0]] = load_build
+    data_instructions[pickle.FRAME[0]] = load_frame
+    data_instructions[pickle.INT[0]] = data_instructions[pickle.LONG[0]] = load_whole_number
+    data_instructions[pickle.FLOAT[0]] = load_fraction
+    data_instructions[pickle.BYTEARRAY8[0]] = load_bytearray
+    data_instructions[pickle.UNICODE[0]] = load_text
+    data_instructions[pickle.BINUNICODE[0]] = load_utf8_text
 
 
-class _LimitedReader:
+class _LimitedFile(io.RawIOBase):
     """A file that can be read up to a number of bytes, so that no archive fills the memory."""
 
-    def __init__(self, file: BinaryIO, limit: int) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self.file = file
-        self.left = limit
+        self.left = LARGEST_DATA
 
-    def _count(self, content: bytes) -> bytes:
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        content = self.file.read(min(len(buffer), 2**20))  # an archive holds it twice for a while
         self.left -= len(content)
         if self.left < 0:
             raise pickle.UnpicklingError(f"it holds more than {LARGEST_DATA >> 20} MiB")
-        return content
-
-    def read(self, size: int = -1) -> bytes:
-        most = self.left + 1
-        return self._count(self.file.read(most if size < 0 else min(size, most)))
-
-    def readinto(self, buffer: bytearray) -> int:
-        content = self.read(len(buffer))
         buffer[: len(content)] = content
         return len(content)
 
+
+class _LimitedLines(io.BufferedReader):
+    """Reads lines up to a length, because decoding one takes several times its size."""
+
     def readline(self) -> bytes:
-        return self._count(self.file.readline(self.left + 1))
+        line = super().readline(LONGEST_LINE)
+        if len(line) == LONGEST_LINE:
+            raise pickle.UnpicklingError(f"it holds a line of {LONGEST_LINE >> 20} MiB")
+        return line
 
 
 def load_pickle(path: Path) -> object:
@@ -337,7 +387,7 @@ def load_pickle(path: Path) -> object:
     gc.disable()  # it would search the growing lists again and again
     try:
         with opener(path, "rb") as file:
-            reader = _LimitedReader(file, LARGEST_DATA)
+            reader = _LimitedLines(_LimitedFile(file))
             content = _DataUnpickler(reader).load()
             if reader.read(1):  # at its end an archive checks its checksum
                 raise pickle.UnpicklingError("something follows after its end")
@@ -397,8 +447,9 @@ def _join_digits(path: Path, parts: list[tuple]) -> tuple[Examples, Examples]:
                 f"{path}: training images of {part.x.shape[1:]}, test images of "
                 f"{test.x.shape[1:]}; all must be of one size"
             )
-    train = Examples(*map(np.concatenate, zip(*train_parts, strict=True)))
-    return train, test
+    if len(train_parts) == 1:
+        return train_parts[0], test
+    return Examples(*map(np.concatenate, zip(*train_parts, strict=True))), test
 
 
 def _load_parts(path: Path) -> list[tuple[str, object, object]]:
@@ -460,51 +511,80 @@ def _digit_images(where: str, x: object, y: object) -> Examples:
     """Check one pair of images and labels and bring it to uint8, (n, T, D) and (n,)."""
     images = _to_array(f"{where} images", x)
     labels = _to_array(f"{where} labels", y)
-    if images.ndim == 2 and math.isqrt(images.shape[1]) ** 2 == images.shape[1]:
+    if images.ndim == 2 and images.size and math.isqrt(images.shape[1]) ** 2 == images.shape[1]:
         images = images.reshape(len(images), math.isqrt(images.shape[1]), -1)
     if images.ndim != 3 or 0 in images.shape:
         raise DataError(f"{where} images: expected the shape (n, T, D), found {images.shape}")
     if labels.shape != images.shape[:1]:
         raise DataError(f"{where}: {len(images)} images, but labels of shape {labels.shape}")
+    if len(images) > MOST_IMAGES:
+        raise DataError(f"{where}: {len(images):,} images; at most {MOST_IMAGES:,} are taken")
     _check_digits(f"{where} labels", labels)
-    return Examples(np.asarray(_to_pixels(f"{where} image", images)), labels.astype(np.uint8))
+    return Examples(_to_pixels(f"{where} image", images), labels.astype(np.uint8))
 
 
 def _check_digits(where: str, labels: np.ndarray) -> None:
-    wrong = ~np.isin(labels, np.arange(DIGITS))
+    wrong = ~((labels >= 0) & (labels < DIGITS) & (labels % 1 == 0))
     if wrong.any():
         index = int(wrong.argmax())
         raise DataError(f"{where}: {labels[index]} at index {index} is not a digit from 0 to 9")
 
 
-def _to_pixels(where: str, images: np.ndarray | list[np.ndarray]) -> list[np.ndarray]:
-    """Bring pixel values to uint8: whole numbers from 0 to 255 as they are, 0 to 1 scaled up."""
-    if all(image.dtype == np.uint8 for image in images):
-        return images
-    for index, image in enumerate(images):
-        if not np.isfinite(image).all():
+def _to_pixels(where: str, values: np.ndarray, ends: np.ndarray | None = None) -> np.ndarray:
+    """Bring pixel values to uint8: whole numbers from 0 to 255 as they are, 0 to 1 scaled up.
+
+    Args:
+        values: (n, ...), one image after the other.
+        ends: where each image ends along the first axis; None: each takes one place.
+    """
+    if values.dtype == np.uint8:
+        return values
+    axes = tuple(range(1, values.ndim))
+    lowest, highest = values.min(axis=axes), values.max(axis=axes)
+    wrong = ~((lowest >= 0) & (highest <= 255))  # also where there is no number
+    if wrong.any():
+        place = int(wrong.argmax())
+        index = place if ends is None else np.searchsorted(ends, place, side="right")
+        low, high = lowest[place], highest[place]
+        if not np.isfinite([low, high]).all():
             raise DataError(f"{where} {index}: a pixel is not a finite number")
-        if image.min() < 0 or image.max() > 255:
-            raise DataError(
-                f"{where} {index}: pixels from {image.min()} to {image.max()}; expected 0 to 255, "
-                f"or 0 to 1"
-            )
+        raise DataError(
+            f"{where} {index}: pixels from {low} to {high}; expected 0 to 255, or 0 to 1"
+        )
+    if values.dtype.kind != "f":
+        return values.astype(np.uint8)
+    blocks = np.array_split(values, values.nbytes // 2**24 + 1)  # copies of a block are small
     scale = 1
-    if all(image.dtype.kind == "f" and image.max() <= 1 for image in images):
+    if highest.max() <= 1:
         # Some tutorials divided by 256, others by 255: only the first gives whole multiples.
-        by_256 = all(np.array_equal(image * 256, np.rint(image * 256)) for image in images)
+        by_256 = all(np.array_equal(block * 256, np.rint(block * 256)) for block in blocks)
         scale = 256 if by_256 else 255
-    return [np.rint(image * scale).clip(0, 255).astype(np.uint8) for image in images]
+    pixels = np.empty(values.shape, np.uint8)
+    for block, pixel_block in zip(blocks, np.array_split(pixels, len(blocks)), strict=True):
+        pixel_block[...] = np.rint(block * scale).clip(0, 255)
+    return pixels
 
 
-def _to_list(where: str, value: object) -> list:
-    """Return a list, or the items of an array; DataError for anything else."""
-    if isinstance(value, list):
-        return value
-    try:
-        return list(value.to_array())
-    except Exception:  # no stand-in of an array, or one that disagrees with itself
-        raise DataError(f"{where}: expected a list, found {_describe(value)}") from None
+def _to_arrays(where: str, value: object) -> list[np.ndarray]:
+    """Make arrays of the items of a list or an array; DataError if that is not possible."""
+    items = value
+    if not isinstance(value, list):
+        try:
+            items = value.to_array()
+        except Exception:  # no stand-in of an array, or one that disagrees with itself
+            raise DataError(f"{where}s: expected a list, found {_describe(value)}") from None
+    if len(items) > MOST_SEQUENCES:
+        raise DataError(f"{where}s: {len(items):,}; at most {MOST_SEQUENCES:,} are taken")
+    # A file can name one array, or one list, many times.
+    bytes_left, items_left = LARGEST_DATA, LONGEST_PROGRAM
+    arrays = []
+    for index, item in enumerate(items):
+        arrays.append(_to_array(f"{where} {index}", item))
+        bytes_left -= arrays[-1].nbytes
+        items_left -= len(item) if isinstance(item, list) else 0
+        if min(bytes_left, items_left) < 0:
+            raise DataError(f"{where}s: more than a file can hold, one of them many times")
+    return arrays
 
 
 def _holds_sequences(part: tuple[str, object, object]) -> bool:
@@ -523,30 +603,36 @@ def _digit_sequences(where: str, x: object, y: object) -> Examples:
         Sequences, an object array (n,) of arrays (T_i, D) of uint8; labels, digit + 1, padded
         with 0, (n, longest).
     """
-    sequences = [
-        _to_array(f"{where} sequence {index}", sequence)
-        for index, sequence in enumerate(_to_list(f"{where} sequences", x))
-    ]
-    labels = [
-        _to_array(f"{where} labels of sequence {index}", labels)
-        for index, labels in enumerate(_to_list(f"{where} labels", y))
-    ]
+    sequences = _to_arrays(f"{where} sequence", x)
+    labels = _to_arrays(f"{where} labels of sequence", y)
     if len(sequences) != len(labels) or not sequences:
         raise DataError(f"{where}: {len(sequences)} sequences, {len(labels)} lists of labels")
     D = sequences[0].shape[-1] if sequences[0].ndim else 0
-    padded = np.zeros((len(labels), max(part.size for part in labels)), np.uint8)
+    longest = max(part.size for part in labels)
+    if longest * len(labels) > LARGEST_DATA // 8:  # one long list would pad all others
+        raise DataError(f"{where}: {len(labels):,} label lists of up to {longest:,} are too many")
+    padded = np.zeros((len(labels), longest), np.uint8)
     for index, (sequence, part) in enumerate(zip(sequences, labels, strict=True)):
         if sequence.ndim != 2 or sequence.shape[1] != D or not sequence.size:
             raise DataError(
                 f"{where} sequence {index}: expected the shape (T, {D}), T at least 1, found "
                 f"{sequence.shape}"
             )
+        if sequence.dtype != sequences[0].dtype:
+            raise DataError(
+                f"{where} sequence {index}: its type is {sequence.dtype}, that of sequence 0 "
+                f"{sequences[0].dtype}; all must be of one type"
+            )
         if part.ndim != 1 or not part.size:
             raise DataError(f"{where} labels of sequence {index}: found the shape {part.shape}")
         _check_digits(f"{where} labels of sequence {index}", part)
         padded[index, : len(part)] = part + 1
     ragged = np.empty(len(sequences), object)
-    ragged[:] = _to_pixels(f"{where} sequence", sequences)
+    if sequences[0].dtype != np.uint8:
+        ends = np.cumsum([len(sequence) for sequence in sequences])
+        pixels = _to_pixels(f"{where} sequence", np.concatenate(sequences), ends)
+        sequences = np.split(pixels, ends[:-1])
+    ragged[:] = sequences
     return Examples(ragged, padded)
 
 

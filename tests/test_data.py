@@ -145,6 +145,37 @@ def test_wrong_content_is_refused_in_one_line(tmp_path, content, message):
     assert "\n" not in str(error.value)
 
 
+def test_too_many_images_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(common, "MOST_IMAGES", 23)
+    with pytest.raises(DataError, match="training: 24 images; at most 23 are taken"):
+        common.load_mnist(write(tmp_path / "d.pkl", (TRAIN, TEST)))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"I" + b"9" * 50 + b"\n.", "a number of more than 40 digits"),
+        (b"F" + b"9" * 50 + b"\n.", "a number of more than 40 digits"),
+        (b"Vabc\\u0394\n.", "text that is not latin1"),
+        (b"\x80\x02" + pickle.dumps("\u0394", 2)[2:], "text that is not latin1"),
+        (b"cnumpy\nndarray\n0" * 1001 + b"N.", "asks for numpy.ndarray"),
+        (b"c_codecs\nencode\n(Vabc\nVutf-8\ntR.", "encoding 3 characters in 'utf-8'"),
+    ],
+)
+def test_instructions_that_take_more_than_their_size_are_refused(tmp_path, content, message):
+    with pytest.raises(DataError, match=message):
+        common.load_mnist(write(tmp_path / "d.pkl", content))
+
+
+def test_text_of_python_3_bytes_keeps_every_byte(tmp_path):
+    every = np.arange(256, dtype=np.uint8).reshape(1, 16, 16).repeat(12, axis=0)
+    for protocol in range(6):
+        path = tmp_path / "d.pkl"
+        path.write_bytes(pickle.dumps(((every, TEST[1]), (every, TEST[1])), protocol))
+        train, _ = common.load_mnist(path)
+        np.testing.assert_array_equal(train.x, every)
+
+
 @pytest.mark.parametrize("name", ["lists_protocol2", "object_arrays_protocol1"])
 def test_digit_sequences_are_sent_to_their_scripts(name):
     with pytest.raises(DataError, match=r"digit sequences are for seq_labelling\.py"):
@@ -341,10 +372,22 @@ def test_the_data_file_is_made_again_from_its_sources(tmp_path):
     assert "its SHA-256 is another" in ran.stderr
 
 
-def test_limited_reader_reads_like_a_file():
-    reader = common._LimitedReader(io.BytesIO(b"one\ntwo\nthree"), 100)
+def limited(content):
+    return common._LimitedLines(common._LimitedFile(io.BytesIO(content)))
+
+
+def test_a_limited_file_reads_like_a_file(monkeypatch):
+    monkeypatch.setattr(common, "LONGEST_LINE", 5)
+    reader = limited(b"one\ntwo\nthree\n")
     buffer = bytearray(3)
     assert reader.readline() == b"one\n"
     assert reader.readinto(buffer) == 3
     assert buffer == b"two"
-    assert reader.read() == b"\nthree"
+    assert reader.read(1) == b"\n"
+    with pytest.raises(pickle.UnpicklingError, match="a line of"):
+        reader.readline()
+    monkeypatch.setattr(common, "LARGEST_DATA", 3 * 2**20)
+    content = np.arange(3 * 2**17).astype("f8").tobytes()
+    assert limited(content).read(len(content)) == content
+    with pytest.raises(pickle.UnpicklingError, match="more than 3 MiB"):
+        limited(content + b".").read(2**30)

@@ -334,6 +334,7 @@ def changed(part, index, value):
         (changed(1, 3, []), r"labels of sequence 3: found the shape \(0,\)"),
         (changed(1, 3, [1, 2, 11]), "labels of sequence 3: 11 at index 2 is not a digit"),
         (changed(1, 3, "123"), "labels of sequence 3: expected an array of numbers"),
+        (changed(0, 3, np.zeros((12, 4), np.int8)), "sequence 3: its type is int8, that of"),
         ((sequences(24)[0], sequences(23)[1]), "24 sequences, 23 lists of labels"),
         ((sequences(24)[0], sequences(24)[1][0]), "expected"),
         (sequences(11), "11 training examples; at least 12 are needed"),
@@ -344,6 +345,21 @@ def test_wrong_sequences_are_refused_with_their_index(tmp_path, train, message):
     with pytest.raises(DataError, match=message):
         seq_labelling.main(seq_labelling.Config(data=path, columns=1, output=tmp_path / "runs"))
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("labels", [list(range(10)) * 2000, np.zeros(20_000, ">i8")])
+def test_one_item_named_many_times_fills_no_memory(tmp_path, labels, monkeypatch):
+    monkeypatch.setattr(common, "LARGEST_DATA", 2**20)
+    path = write(tmp_path / "s.pkl", ((sequences(60)[0], [labels] * 60), sequences(6)))
+    with pytest.raises(DataError, match="labels of sequences: more than a file can hold"):
+        load(Config(data=path))
+
+
+def test_too_many_sequences_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(common, "MOST_SEQUENCES", 23)
+    path = write(tmp_path / "s.pkl", (sequences(24), sequences(6)))
+    with pytest.raises(DataError, match="training sequences: 24; at most 23 are taken"):
+        load(Config(data=path))
 
 
 @pytest.mark.parametrize("name", ["lists_protocol2", "object_arrays_protocol1"])

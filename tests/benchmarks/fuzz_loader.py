@@ -7,16 +7,20 @@ memory, and nothing in it may be executed. Prints how many files did what.
 """
 
 import collections
+import contextlib
 import gzip
 import io
 import lzma
 import pickle
+import re
 import resource
 import struct
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
@@ -126,24 +130,89 @@ def attacks() -> dict[str, bytes]:
         "dotted name": b"\x80\x04\x8c\x05numpy\x8c\x10ndarray.__init__\x93.",
         "nothing": b"",
         "only stop": b".",
-        "marks": b"(" * 100_000_000 + b".",
+        "marks": b"(" * 10_000_000 + b".",
     }
     return files
 
 
-def bombs() -> dict[str, bytes]:
-    """Archives of a few hundred kB that hold more than the memory, by file ending."""
+def large_attacks() -> Iterator[tuple[str, bytes]]:
+    """Make small archives that become large, each with its name, which ends as a file's does."""
+    limit = common.LARGEST_DATA
+
+    def packed(*pieces: object) -> bytes:
+        """Compress pieces: bytes, a count of zeros, or one of these repeated, (bytes, count)."""
+        buffer = io.BytesIO()
+        with gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=1) as file:
+            for piece in pieces:
+                content, count = piece if isinstance(piece, tuple) else (piece, 1)
+                if isinstance(content, int):
+                    content, count = bytes(2**20), content >> 20
+                for _ in range(count):
+                    file.write(content)
+        return buffer.getvalue()
+
+    def data(x: object, y: object) -> bytes:
+        return gzip.compress(pickle.dumps(((x, y), (x, y)), 4), 1)
+
     zeros = b"\x80\x04\x8e" + struct.pack("<Q", 2**31)
-    packed = io.BytesIO()
-    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=1) as file:
-        file.write(zeros)
-        for _ in range(1024):
-            file.write(bytes(2**20))
+    yield "endless bytes.pkl.gz", packed(zeros, 2**31)
     packer = lzma.LZMACompressor(preset=0)
     squeezed = packer.compress(zeros)
     for _ in range(1024):
         squeezed += packer.compress(bytes(2**20))
-    return {".pkl.gz": packed.getvalue(), ".pkl.xz": squeezed + packer.flush()}
+    yield "endless bytes.pkl.xz", squeezed + packer.flush()
+    most = limit - 2**20
+    for name, opcode, size in (
+        *(("bytes", b"\x8e", 8), ("bytearray", b"\x96", 8), ("frame", b"\x95", 8)),
+        *(("text", b"X", 4), ("old string", b"T", 4)),
+    ):
+        start = b"\x80\x05" + opcode + most.to_bytes(size, "little")
+        yield f"as much {name} as is taken.pkl.gz", packed(start, most, b".")
+    smile = "\N{GRINNING FACE}".encode()
+    start = b"\x80\x02X" + struct.pack("<I", most + len(smile))
+    yield (
+        "text with a wide character.pkl.gz",
+        packed(start, (b" " * 2**20, most >> 20), smile, b"."),
+    )
+    yield (
+        "text encoded again and again.pkl.gz",
+        packed(
+            *(b"\x80\x02(c_codecs\nencode\nq\x00X", struct.pack("<I", 2**26), 2**26),
+            *(b"q\x01U\x06latin1q\x020", (b"h\x00h\x01h\x02\x86R", 1000), b"l."),
+        ),
+    )
+    for name, line in ("string", b"S'"), ("text", b"V"):
+        many = (b"\\" * 2**20, most >> 20)
+        yield f"line of {name}.pkl.gz", packed(line, many, b"'\n.")
+    yield "text with a wide escape.pkl.gz", packed(b"V", (b" " * 2**20, 100), b"\\U0001F600\n.")
+    digits = b"9" * 4000
+    for name, line in ("numbers", b"I%s\n"), ("old numbers", b"L%sL\n"), ("fractions", b"F%s\n"):
+        yield f"long {name}.pkl.gz", packed((line % digits, 110_000), b".")
+    million = 1_000_000
+    yield "globals.pkl.gz", packed((b"cnumpy\nndarray\n", million), b".")
+    yield "nested lists.pkl.gz", packed((b"]", million - 2), b".")
+    yield "marks.pkl.gz", packed((b"(", million - 2), b".")
+    yield (
+        "types.pkl.gz",
+        packed(b"cnumpy\ndtype\nq\x00", (b"h\x00U\x02u1\x85R0", million // 6), b"."),
+    )
+
+    one = np.zeros((most, 1, 1), np.uint8)
+    few = np.zeros(24, np.uint8)
+    yield "images of a pixel.pkl.gz", data(one[: most // 4], few)
+    yield "labels without end.pkl.gz", data(one[: most // 8], one[: most // 8, 0, 0])
+    yield "timesteps of a pixel.pkl.gz", data(one[: most // 4], [[1]])
+    yield "an image of fractions.pkl.gz", data(np.zeros((1, 2**13, 3000)), few[:1])
+    big_endian = np.zeros((1000, 100), ">f8")
+    yield "an array many times.pkl.gz", data([big_endian] * 90_000, [[1]] * 90_000)
+    labels = [1] * 400_000
+    yield "a list many times.pkl.gz", data([big_endian] * 500, [labels] * 500)
+    lengths = [np.zeros((100_000, 1), np.uint8)] + [np.zeros((9, 1), np.uint8)] * 20_000
+    yield "a long label list.pkl.gz", data(lengths, [np.zeros(100_000, np.uint8)] + [[1]] * 20_000)
+    kinds = [np.zeros((1, 1), np.float64), one[: most // 3, 0]]
+    yield "sequences of two types.pkl.gz", data(kinds, [[1], [1]])
+    signed = [np.zeros((10_000, 100), np.int8)] * 100
+    yield "a valid archive of 190 MiB.pkl.gz", data(signed, [[1]] * 100)
 
 
 def mutated(contents: list[bytes], random: np.random.Generator) -> bytes:
@@ -213,55 +282,92 @@ def load(path: Path) -> tuple[str, float]:
     return min(outcomes), max(seconds)  # loaded, if it was either way
 
 
-def fuzz(count: int) -> tuple[collections.Counter, float, int]:
-    """Load `count` mutated files, and all attacks.
-
-    Returns:
-        How many files were loaded and refused, the seconds of the slowest, the bytes of memory
-        that the worst added.
-    """
-    random = np.random.default_rng(0)
+def files(count: int, large: bool, random: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+    """Make the files to load, each with its name."""
     contents = seeds()
-    outcomes: collections.Counter = collections.Counter()
-    slowest = 0.0
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for content in contents:  # sound ones first: what loads lazily is loaded then
-            path = folder / "sound.pkl"
-            path.write_bytes(content)
-            assert load(path)[0] == "loaded", content[:100]
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        files = [(mutated(contents, random), ".pkl") for _ in range(count)]
-        files += [(content, ".pkl") for content in attacks().values()]
-        for content, _ in files[: count // 20]:  # and some of them packed, broken or not
+    for index in range(count):
+        content = mutated(contents, random)
+        yield f"mutation {index}.pkl", content
+        if index % 20 == 0:  # some of them packed, broken or not
             packed = bytearray(gzip.compress(content))
             if random.random() < 0.5:
                 packed[random.integers(len(packed))] ^= 1 << random.integers(8)
-            files.append((bytes(packed), ".pkl.gz"))
-        files += [(content, ending) for ending, content in bombs().items()]
-        for content, ending in files:
-            path = folder / f"file{ending}"
+            yield f"packed mutation {index}.pkl.gz", bytes(packed)
+    for name, content in attacks().items():
+        yield f"{name}.pkl", content
+    if large:
+        yield from large_attacks()
+
+
+class Peak:
+    """The most memory that this process has taken since it was asked for it, in bytes.
+
+    Linux forgets the peak on demand; elsewhere it is that of the whole life of the process.
+    """
+
+    def start(self) -> None:
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+        self.before = self.read()
+
+    def read(self) -> int:
+        with contextlib.suppress(OSError):
+            status = Path("/proc/self/status").read_text()
+            return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) * 1024
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+class Worst(NamedTuple):
+    """The largest figure of all files, and which file it was."""
+
+    figure: float
+    name: str
+
+
+def fuzz(count: int, large: bool = True) -> tuple[collections.Counter, Worst, Worst]:
+    """Load `count` mutated files, and all attacks.
+
+    Args:
+        large: load the large attacks too, which takes minutes.
+
+    Returns:
+        How many files were loaded and refused, the seconds of the slowest, the bytes of memory
+        that the worst took beside its own.
+    """
+    outcomes: collections.Counter = collections.Counter()
+    slowest = largest = Worst(0, "")
+    peak = Peak()
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "sound.pkl"
+        for content in seeds():  # sound ones first: what loads lazily is loaded then
             path.write_bytes(content)
+            assert load(path)[0] == "loaded", content[:100]
+        for name, content in files(count, large, np.random.default_rng(0)):
+            path = path.with_name("file" + "".join(Path(name).suffixes))
+            path.write_bytes(content)
+            peak.start()
             try:
                 outcome, seconds = load(path)
             except BaseException:
                 Path("failed_file.pkl").write_bytes(content)
                 raise
             outcomes[outcome] += 1
-            slowest = max(slowest, seconds)
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return outcomes, slowest, (after - before) * 1024
+            slowest = max(slowest, Worst(seconds, name))
+            largest = max(largest, Worst(peak.read() - peak.before, name))
+    return outcomes, slowest, largest
 
 
 def main() -> None:
     """Fuzz with as many mutated files as the command line says; print the figures."""
-    outcomes, slowest, memory = fuzz(int(sys.argv[1]))
+    outcomes, slowest, largest = fuzz(int(sys.argv[1]))
     print(
         f"{outcomes.total():,} files: {outcomes['loaded']:,} loaded as valid data, "
         f"{outcomes['refused']:,} refused; payloads executed: {len(executed)}; slowest "
-        f"{slowest:.2f} s; memory added {memory / 2**20:.0f} MiB"
+        f"{slowest.figure:.2f} s ({slowest.name}); most memory {largest.figure / 2**20:.0f} MiB "
+        f"({largest.name})"
     )
-    if executed or slowest > SECONDS or memory > MEMORY:
+    if executed or slowest.figure > SECONDS or largest.figure > MEMORY:
         sys.exit(1)
 
 
