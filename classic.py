@@ -13,8 +13,9 @@ from typing import Literal
 import common  # before Keras, because it keeps TensorFlow's start quiet
 
 import keras
+import numpy as np
 from keras import layers
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 
 class Config(common.RunConfig):
@@ -24,6 +25,8 @@ class Config(common.RunConfig):
     units: PositiveInt = 192  # units of each recurrent layer
     layers: PositiveInt = 1  # recurrent layers, one on top of the other
     bidirectional: bool = False  # read the rows in both directions
+    distortion: common.Share = 0.0  # most that a digit is turned (radians), stretched and slanted
+    shift: NonNegativeFloat = 0.0  # most that a digit moves, in pixels
     dropout: common.Share = 0.0  # share of each recurrent layer's outputs dropped in training
     epochs: PositiveInt = 3  # times that the network sees every training image
     batch_size: PositiveInt = 128  # images of one weight update
@@ -68,9 +71,12 @@ def main(config: Config) -> dict[str, float]:
     """Train and test the network; return the figures of the test."""
     common.set_seed(config.seed)
     train, validation, test = common.load_digits(config)
-    batches = common.EpochBatches(
-        lambda random: common.shuffled(train, random), config.batch_size, config.seed
-    )
+
+    def compose(random: np.random.Generator) -> common.Examples:
+        moved = common.distorted(train.x, config.distortion, config.shift, random)
+        return common.shuffled(common.Examples(moved, train.y), random)
+
+    batches = common.EpochBatches(compose, config.batch_size, config.seed)
 
     T, D = train.x.shape[1:]
     network = classif_rnn_network(

@@ -725,6 +725,8 @@ def distorted(
     Returns:
         New images, uint8, (n, height, width); what comes in from outside is 0.
     """
+    if distortion == shift == 0:
+        return images
     n, height, width = images.shape
     angle, slant, stretch_x, stretch_y = random.uniform(-distortion, distortion, (4, n))
     # For each pixel (x, y) of the new image, where in the old one it comes from:
@@ -1176,12 +1178,11 @@ class Progress(keras.callbacks.Callback):
         self.seconds = 0.0
 
     def load(self, network: keras.Model, batches: int) -> None:
-        """Bring a compiled network to where the run's checkpoint left it, if there is one."""
+        """Bring a network with its optimizer to where the run's checkpoint left it, if any."""
         checkpoint = self.folder / "checkpoint.keras"
         if not checkpoint.exists():
             return
         try:
-            network.optimizer.build(network.trainable_variables)
             network.load_weights(checkpoint)
             done = int(keras.ops.convert_to_numpy(network.optimizer.iterations.value)) // batches
             with (self.folder / "history.csv").open(newline="") as file:
@@ -1255,6 +1256,8 @@ def train(
         TrainingError: the loss became infinite or not a number.
         Interrupted: by Ctrl-C.
     """
+    # Else TensorFlow would trace the first step twice, once to find that variables are made in it.
+    network.optimizer.build(network.trainable_variables)
     progress = Progress(folder, best)
     progress.load(network, len(batches))
     batches.begun = False  # fit begins the first epoch, but looks at its batches before

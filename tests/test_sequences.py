@@ -197,7 +197,9 @@ def test_distortions():
     random = np.random.default_rng(0)
     images = np.zeros((400, 15, 11), np.uint8)
     images[:, 7, 5] = 200
-    np.testing.assert_array_equal(common.distorted(images, 0, 0, random), images)
+    for distortion in 0, 1e-9:
+        unmoved = common.distorted(images, distortion, 0, random)
+        np.testing.assert_array_equal(unmoved, images)
     # The centre only moves, by up to two pixels each way, and its ink stays the same.
     moved = common.distorted(images, 0, 2, random)
     assert moved.dtype == np.uint8

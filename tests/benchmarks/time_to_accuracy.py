@@ -1,0 +1,240 @@
+"""How long published recipes take to their own test figure, and how long these scripts take to it.
+
+    python tests/benchmarks/time_to_accuracy.py [PICTURE]
+
+The recipes are written as plain Keras, as their authors did. Each trains in a process of its own,
+ours before it and after it, because a machine's speed changes. The clock runs during training
+alone, compilation included, and stands still while the network is tested. Prints a Markdown table,
+and draws the test figures over the seconds.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parent.parent.parent))
+
+import common
+
+import keras
+import numpy as np
+
+
+class Task(NamedTuple):
+    """A published recipe, the test figure that it came to, and the command of ours to compare."""
+
+    recipe: str
+    batches: int | None  # after which it ends; None: when it reaches the figure
+    figure: str
+    target: float
+    ours: str
+    bar: int  # how many times sooner ours shall reach the figure
+
+    def reached(self, figure: float) -> bool:
+        """Tell whether a figure is as good as the published one."""
+        return figure >= self.target if self.figure == "accuracy" else figure <= self.target
+
+
+TASKS = {
+    "lstm": Task(
+        "LSTM 128, Adam 0.001, 10,000 batches of 128",
+        *(10_000, "accuracy", 0.9881, "classic.py --units 128", 8),
+    ),
+    "simple_rnn": Task(
+        "SimpleRNN 256, SGD 0.01, 20 epochs, batch 128",
+        *(20 * 469, "accuracy", 0.975, "classic.py --cell SimpleRNN", 5),
+    ),
+    "ctc": Task(
+        "3 x bidirectional LSTM 128, CTC, Adam 0.0001, batch 32",
+        *(None, "label error rate", 0.05, "seq_labelling.py", 10),
+    ),
+}
+STRIPS = 500  # to test on
+LONGEST = 20  # times ours; then a recipe is given up
+
+
+class Watch(keras.callbacks.Callback):
+    """Test the network every few batches, with the clock stopped, and print a line of JSON.
+
+    Args:
+        interval: batches between two tests.
+        batches, seconds: end the training after so many.
+    """
+
+    def __init__(
+        self, task: Task, test: common.Examples, interval: int, batches: int | None, seconds: float
+    ) -> None:
+        super().__init__()
+        self.task, self.test, self.interval = task, test, interval
+        self.last, self.seconds = batches, seconds
+        self.batches, self.testing = 0, 0.0
+        self.out = sys.stdout
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self.start = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self.batches += 1
+        if self.batches % self.interval and self.batches != self.last:
+            return
+        stopped = time.perf_counter()
+        seconds = stopped - self.start - self.testing
+        logits = self.model.predict(self.test.x, batch_size=250, verbose=0)
+        if self.task.figure == "accuracy":
+            figure = float((logits.argmax(axis=-1) == self.test.y).mean())
+        else:
+            reading = common.read_labels(logits)
+            figure = common.error_rates(self.test.y, reading)["label_error_rate"]
+        print(json.dumps([seconds, figure]), file=self.out, flush=True)
+        reached = self.last is None and self.task.reached(figure)
+        self.model.stop_training |= reached or self.batches == self.last or seconds > self.seconds
+        self.testing += time.perf_counter() - stopped
+
+
+def strips_of_five(digits: common.Examples, seed: int) -> common.Examples:
+    """Compose strips of five digits, one array (n, 140, 28)."""
+    strips = common.compose_strips(digits, 5, 5, np.random.default_rng(seed))
+    return common.Examples(np.stack(list(strips.x)), strips.y)
+
+
+def train_ours(task: Task, test: common.Examples) -> None:
+    """Run the script as it is, and end it when it reaches the figure."""
+    watch = Watch(task, test, 43, None, float("inf"))
+    fit = keras.Model.fit
+
+    def watched_fit(*positional, callbacks=(), **named):
+        return fit(*positional, callbacks=[*callbacks, watch], **named)
+
+    keras.Model.fit = watched_fit
+    script, *arguments = task.ours.split()
+    module = importlib.import_module(Path(script).stem)
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
+        sys.argv = [script, *arguments, "--output", folder]
+        common.run(module.main, module.Config)
+
+
+def train_recipe(name: str, train: common.Examples, test: common.Examples, seconds: float) -> None:
+    """Train a published recipe, for so many seconds at most."""
+    layers, losses, optimizers = keras.layers, keras.losses, keras.optimizers
+    task = TASKS[name]
+    keras.utils.set_random_seed(0)
+    if name == "ctc":
+        recurrent = [
+            layers.Bidirectional(layers.LSTM(128, return_sequences=True)) for _ in range(3)
+        ]
+        classes, loss, optimizer = 11, losses.CTC(), optimizers.Adam(1e-4)
+    else:
+        recurrent = [layers.LSTM(128) if name == "lstm" else layers.SimpleRNN(256)]
+        classes, loss = 10, losses.SparseCategoricalCrossentropy(from_logits=True)
+        optimizer = optimizers.Adam(1e-3) if name == "lstm" else optimizers.SGD(0.01)
+    pixels = keras.Input(train.x.shape[1:])
+    network = keras.Sequential(
+        [pixels, layers.Rescaling(1 / 255), *recurrent, layers.Dense(classes)]
+    )
+    network.compile(optimizer, loss)
+    watch = Watch(task, test, 100 if name == "ctc" else 250, task.batches, seconds)
+    batch_size = 32 if name == "ctc" else 128
+    network.fit(*train, batch_size, epochs=1000, verbose=0, callbacks=[watch])
+
+
+def train_in_this_process(name: str, who: str, seconds: str) -> None:
+    """Train ours or the recipe."""
+    train, test = common.load_mnist()
+    if name == "ctc":
+        train = strips_of_five(train, 0)
+        test = common.Examples(*(part[:STRIPS] for part in strips_of_five(test, 2)))
+    if who == "ours":
+        train_ours(TASKS[name], test)
+    else:
+        train_recipe(name, train, test, float(seconds))
+
+
+def trained(name: str, who: str, seconds: float = float("inf")) -> list[tuple[float, float]]:
+    """Train in a new process; return seconds and test figure of every test."""
+    # 0 leaves the number of threads to TensorFlow, as it is without common.py.
+    threads = {} if who == "ours" else {"TF_NUM_INTRAOP_THREADS": "0"}
+    command = [sys.executable, __file__, name, who, str(seconds)]
+    ran = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | threads, check=False
+    )
+    if ran.returncode:
+        sys.exit(ran.stderr)
+    return [tuple(json.loads(line)) for line in ran.stdout.splitlines() if line.startswith("[")]
+
+
+def seconds_to(task: Task, curve: list[tuple[float, float]]) -> float:
+    """Return the seconds after which a curve first reaches the task's figure, or infinity."""
+    return next((seconds for seconds, figure in curve if task.reached(figure)), float("inf"))
+
+
+def processor() -> str:
+    """Name this machine's processor."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":")[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def draw(curves: dict[str, list[list[tuple[float, float]]]], path: Path) -> None:
+    """Draw the test errors over the seconds: first curve ours, last the recipe's."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13.5, 4), layout="constrained")
+    for axes, (name, (ours, *_, recipe)) in zip(figure.subplots(1, 3), curves.items(), strict=True):
+        task = TASKS[name]
+        for curve, style, label in (recipe, "C1-", task.recipe), (ours, "C0-", task.ours):
+            seconds, figures = zip(*curve, strict=True)
+            axes.plot(seconds, figures, style, label=label)
+        axes.axhline(task.target, color="k", linestyle=":", linewidth=1)
+        axes.set(xscale="log", xlabel="seconds of training", ylabel=f"test {task.figure}")
+        axes.set_ylim((0.9, 1) if task.figure == "accuracy" else (0, 1))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8, loc="lower right" if task.figure == "accuracy" else "lower left")
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Train all, print the table, draw the picture."""
+    versions = ", ".join(f"{name} {version(name.lower())}" for name in ("Keras", "TensorFlow"))
+    print(f"{date.today()}, {processor()}, Python {platform.python_version()}, {versions}\n")
+    print("| until | recipe | seconds | at its end | ours | seconds | times faster |")
+    print("|---|---|---|---|---|---|---|")
+    curves = {}
+    failed = False
+    for name, task in TASKS.items():
+        first = trained(name, "ours")
+        recipe = trained(name, "recipe", LONGEST * seconds_to(task, first))
+        curves[name] = [first, trained(name, "ours"), recipe]
+        *ours, theirs = (seconds_to(task, curve) for curve in curves[name])
+        at_least = ""
+        if theirs == float("inf"):  # it ended, or was given up, before
+            theirs, at_least = recipe[-1][0], "more than "
+        ratio = theirs / (sum(ours) / len(ours))
+        failed |= ratio < task.bar
+        print(
+            f"| {task.figure} {task.target:.2%} | {task.recipe} | {at_least}{theirs:.0f} | "
+            f"{recipe[-1][1]:.2%} after {recipe[-1][0]:.0f} s | `python {task.ours}` | "
+            f"{' and '.join(f'{s:.1f}' for s in ours)} | {at_least}{ratio:.1f} |",
+            flush=True,
+        )
+    if len(sys.argv) > 1:
+        draw(curves, Path(sys.argv[1]))
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 4:
+        train_in_this_process(*sys.argv[1:])
+    else:
+        main()
