@@ -34,7 +34,7 @@ class Config(common.RunConfig):
     bidirectional: bool = True  # read the strip in both directions
     columns: PositiveInt = 4  # columns of the strip that make one step
     dropout: common.Share = 0.0  # share of each recurrent layer's outputs dropped in training
-    epochs: PositiveInt = 10  # times that the network sees every training digit
+    epochs: PositiveInt = 11  # times that the network sees every training digit
     batch_size: PositiveInt = 128  # strips of one weight update
     learning_rate: PositiveFloat = 0.006  # at its peak
     warmup: common.Share = 0.2  # share of the training in which the learning rate climbs
@@ -68,7 +68,9 @@ def rnn_seqlab_network(
     x = layers.Rescaling(1 / 255)(x)
     for _ in range(depth):
         recurrent = getattr(layers, cell)(units, return_sequences=True)
-        x = layers.Bidirectional(recurrent)(x) if bidirectional else recurrent(x)
+        if bidirectional:  # added, the states of both directions keep the next layer small
+            recurrent = layers.Bidirectional(recurrent, merge_mode="sum")
+        x = recurrent(x)
         if dropout:
             x = layers.Dropout(dropout)(x)
     logits = layers.Dense(1 + labels, name="logits")(x)
