@@ -978,7 +978,9 @@ class EpochBatches(keras.utils.PyDataset):
         seed: int,
         collate: Callable[[np.ndarray], np.ndarray] = np.asarray,
     ) -> None:
-        super().__init__()
+        # More than one worker makes Keras switch off the tuner of tf.data, a thread that sleeps ever
+        # longer and for which the end of an epoch would wait, at times longer than it trained.
+        super().__init__(workers=2)
         self.compose = compose
         self.collate = collate
         self.batch_size = batch_size
@@ -1006,6 +1008,11 @@ class EpochBatches(keras.utils.PyDataset):
             x = x.copy()
             x[0] = np.tile(max(self.examples.x, key=len), (2, 1))
         return Examples(self.collate(x), y)
+
+
+def in_batches(examples: Examples) -> EpochBatches:
+    """Return batches of the same examples in the same order in every epoch, to validate or test."""
+    return EpochBatches(lambda random: examples, batch_size=500, seed=0)
 
 
 def padding_share(batches: EpochBatches) -> float:
@@ -1268,8 +1275,7 @@ def train(
                 shuffle=False,  # the batches are shuffled already
                 initial_epoch=len(progress.epochs),
                 epochs=epochs,
-                validation_data=validation,
-                validation_batch_size=500,
+                validation_data=None if validation is None else in_batches(validation),
                 callbacks=[
                     *callbacks,
                     StartEpoch(batches),
@@ -1296,7 +1302,7 @@ def test_classifier(network: keras.Model, test: Examples, folder: Path) -> dict[
     Returns:
         Loss (mean cross-entropy, in nats), accuracy (0 to 1), count of right answers and of all.
     """
-    logits = network.predict(test.x, batch_size=500, verbose=0)
+    logits = network.predict(in_batches(test), verbose=0)
     losses = keras.losses.sparse_categorical_crossentropy(test.y, logits, from_logits=True)
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
     answers, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
@@ -1329,7 +1335,7 @@ class SequenceValidation(keras.callbacks.Callback):
         self.validation = validation
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        logits = self.model.predict(self.validation.x, batch_size=500, verbose=0)
+        logits = self.model.predict(in_batches(self.validation), verbose=0)
         losses = keras.ops.convert_to_numpy(keras.losses.ctc(self.validation.y, logits))
         rates = error_rates(self.validation.y, read_labels(logits))
         figures = {"loss": float(losses.mean()), **rates}
@@ -1352,7 +1358,7 @@ def test_labeller(
         Loss (mean over the strips, in nats), label and sequence error rates (0 to 1) of greedy
         decoding and of beam search, count of strips.
     """
-    logits = network.predict(test.x, batch_size=500, verbose=0)
+    logits = network.predict(in_batches(test), verbose=0)
     losses = keras.ops.convert_to_numpy(keras.losses.ctc(test.y, logits))
     reading = read_labels(logits)
     greedy = error_rates(test.y, reading)
