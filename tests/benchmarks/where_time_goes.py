@@ -126,17 +126,17 @@ def make_classifier(T: int = 28, units: int = 192, adam: bool = False):
     optimizer = keras.optimizers.Adam(0.001, global_clipnorm=1.0)
     if not adam:
         optimizer = common.muon(common.one_cycle(0.008, 10_000, 0.3), 1.0)
-    network.compile(
-        optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"]
-    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    network.compile(optimizer, loss, metrics=["accuracy"])
     random = np.random.default_rng(0)
 
     def train(steps: int) -> float:
         """Train on random images; return the seconds."""
         x = random.integers(0, 256, (steps * BATCH, T, 28), np.uint8)
-        y = random.integers(0, 10, len(x), np.uint8)
+        examples = common.Examples(x, random.integers(0, 10, len(x), np.uint8))
+        batches = common.EpochBatches(lambda random: examples, BATCH, seed=0)
         start = time.perf_counter()
-        network.fit(x, y, BATCH, verbose=0)
+        network.fit(batches, shuffle=False, verbose=0)
         return time.perf_counter() - start
 
     train(5)
