@@ -34,9 +34,9 @@ class Config(common.RunConfig):
     bidirectional: bool = True  # read the strip in both directions
     columns: PositiveInt = 4  # columns of the strip that make one step
     dropout: common.Share = 0.0  # share of each recurrent layer's outputs dropped in training
-    epochs: PositiveInt = 16  # times that the network sees every training digit
-    batch_size: PositiveInt = 128  # strips of one weight update
-    learning_rate: PositiveFloat = 0.006  # at its peak
+    epochs: PositiveInt = 14  # times that the network sees every training digit
+    batch_size: PositiveInt = 64  # strips of one weight update
+    learning_rate: PositiveFloat = 0.0045  # at its peak
     warmup: common.Share = 0.2  # share of the training in which the learning rate climbs
     clip_norm: PositiveFloat = 1.0  # longest gradient; a longer one is shortened to it
     beam_width: PositiveInt = 20  # candidates that beam search keeps
