@@ -699,13 +699,14 @@ def compose_strips(
         and their labels, digit + 1, padded with 0, (strips, longest).
     """
     order = random.permutation(len(digits.x))
-    lengths = random.integers(shortest, longest + 1, len(order) // shortest)
-    ends = np.cumsum(lengths)
-    ends = ends[ends <= len(order)]
+    # Equally many of each length, so that every epoch has the same number of strips.
+    lengths = np.resize(np.arange(shortest, longest + 1), len(order) // shortest)
+    lengths = random.permutation(lengths[lengths.cumsum() <= len(order)])
+    ends = lengths.cumsum()
     columns, digit_labels = digits.x[order].transpose(0, 2, 1), digits.y[order] + 1
     strips = np.empty(len(ends), object)
     labels = np.zeros((len(ends), longest), np.uint8)
-    for strip, (length, end) in enumerate(zip(lengths, ends, strict=False)):
+    for strip, (length, end) in enumerate(zip(lengths, ends, strict=True)):
         strips[strip] = columns[end - length : end].reshape(-1, columns.shape[2])
         labels[strip, :length] = digit_labels[end - length : end]
     return Examples(strips, labels)

@@ -34,7 +34,7 @@ class Config(common.RunConfig):
     bidirectional: bool = True  # read the strip in both directions
     columns: PositiveInt = 4  # columns of the strip that make one step
     dropout: common.Share = 0.0  # share of each recurrent layer's outputs dropped in training
-    epochs: PositiveInt = 14  # times that the network sees every training digit
+    epochs: PositiveInt = 13  # times that the network sees every training digit
     batch_size: PositiveInt = 64  # strips of one weight update
     learning_rate: PositiveFloat = 0.0045  # at its peak
     warmup: common.Share = 0.2  # share of the training in which the learning rate climbs
