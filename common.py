@@ -979,8 +979,8 @@ class EpochBatches(keras.utils.PyDataset):
         seed: int,
         collate: Callable[[np.ndarray], np.ndarray] = np.asarray,
     ) -> None:
-        # More than one worker makes Keras switch off the tuner of tf.data, a thread that sleeps ever
-        # longer and for which the end of an epoch would wait, at times longer than it trained.
+        # More than one worker makes Keras switch off the tuner of tf.data, a thread that sleeps
+        # ever longer and for which the end of an epoch would wait, at times longer than it trained.
         super().__init__(workers=2)
         self.compose = compose
         self.collate = collate
