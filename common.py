@@ -554,14 +554,16 @@ def _to_pixels(where: str, values: np.ndarray, ends: np.ndarray | None = None) -
         )
     if values.dtype.kind != "f":
         return values.astype(np.uint8)
-    blocks = np.array_split(values, values.nbytes // 2**24 + 1)  # copies of a block are small
+    # Copies of a block are small, even where all is one image.
+    blocks = np.array_split(values.reshape(-1), values.nbytes // 2**24 + 1)
     scale = 1
     if highest.max() <= 1:
         # Some tutorials divided by 256, others by 255: only the first gives whole multiples.
         by_256 = all(np.array_equal(block * 256, np.rint(block * 256)) for block in blocks)
         scale = 256 if by_256 else 255
     pixels = np.empty(values.shape, np.uint8)
-    for block, pixel_block in zip(blocks, np.array_split(pixels, len(blocks)), strict=True):
+    pixel_blocks = np.array_split(pixels.reshape(-1), len(blocks))
+    for block, pixel_block in zip(blocks, pixel_blocks, strict=True):
         pixel_block[...] = np.rint(block * scale).clip(0, 255)
     return pixels
 
