@@ -540,13 +540,12 @@ def _to_pixels(where: str, values: np.ndarray, ends: np.ndarray | None = None) -
     """
     if values.dtype == np.uint8:
         return values
-    axes = tuple(range(1, values.ndim))
-    lowest, highest = values.min(axis=axes), values.max(axis=axes)
-    wrong = ~((lowest >= 0) & (highest <= 255))  # also where there is no number
-    if wrong.any():
-        place = int(wrong.argmax())
+    lowest, highest = values.min(initial=0), values.max(initial=0)
+    if not (lowest >= 0 and highest <= 255):  # also where there is no number
+        wrong = ~((values >= 0) & (values <= 255))
+        place = int(wrong.any(axis=tuple(range(1, values.ndim))).argmax())
         index = place if ends is None else np.searchsorted(ends, place, side="right")
-        low, high = lowest[place], highest[place]
+        low, high = values[place].min(), values[place].max()
         if not np.isfinite([low, high]).all():
             raise DataError(f"{where} {index}: a pixel is not a finite number")
         raise DataError(
@@ -554,15 +553,16 @@ def _to_pixels(where: str, values: np.ndarray, ends: np.ndarray | None = None) -
         )
     if values.dtype.kind != "f":
         return values.astype(np.uint8)
-    # Copies of a block are small, even where all is one image.
-    blocks = np.array_split(values.reshape(-1), values.nbytes // 2**24 + 1)
+    # Copies of a block are small, even where all is one image; in the order of the memory, all of
+    # the values need no copy.
+    blocks = np.array_split(values.ravel(order="K"), values.nbytes // 2**24 + 1)
     scale = 1
-    if highest.max() <= 1:
+    if highest <= 1:
         # Some tutorials divided by 256, others by 255: only the first gives whole multiples.
         by_256 = all(np.array_equal(block * 256, np.rint(block * 256)) for block in blocks)
         scale = 256 if by_256 else 255
-    pixels = np.empty(values.shape, np.uint8)
-    pixel_blocks = np.array_split(pixels.reshape(-1), len(blocks))
+    pixels = np.empty_like(values, np.uint8)
+    pixel_blocks = np.array_split(pixels.ravel(order="K"), len(blocks))
     for block, pixel_block in zip(blocks, pixel_blocks, strict=True):
         pixel_block[...] = np.rint(block * scale).clip(0, 255)
     return pixels
@@ -1013,9 +1013,9 @@ class EpochBatches(keras.utils.PyDataset):
         return Examples(self.collate(x), y)
 
 
-def in_batches(examples: Examples) -> EpochBatches:
+def in_batches(examples: Examples, batch_size: int = 500) -> EpochBatches:
     """Return batches of the same examples in the same order in every epoch, to validate or test."""
-    return EpochBatches(lambda random: examples, batch_size=500, seed=0)
+    return EpochBatches(lambda random: examples, batch_size, seed=0)
 
 
 def padding_share(batches: EpochBatches) -> float:

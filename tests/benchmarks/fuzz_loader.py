@@ -204,6 +204,10 @@ def large_attacks() -> Iterator[tuple[str, bytes]]:
     yield "labels without end.pkl.gz", data(one[: most // 8], one[: most // 8, 0, 0])
     yield "timesteps of a pixel.pkl.gz", data(one[: most // 4], [[1]])
     yield "an image of fractions.pkl.gz", data(np.zeros((1, 2**13, 3000)), few[:1])
+    by_column = np.zeros((2, 2**12, 6000), order="F")
+    yield "two images by columns.pkl.gz", data(by_column, few[:2])
+    by_column[1, -1, -1] = np.nan
+    yield "two images by columns and no number.pkl.gz", data(by_column, few[:2])
     big_endian = np.zeros((1000, 100), ">f8")
     yield "an array many times.pkl.gz", data([big_endian] * 90_000, [[1]] * 90_000)
     labels = [1] * 400_000

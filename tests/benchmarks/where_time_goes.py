@@ -134,7 +134,7 @@ def make_classifier(T: int = 28, units: int = 192, adam: bool = False):
         """Train on random images; return the seconds."""
         x = random.integers(0, 256, (steps * BATCH, T, 28), np.uint8)
         examples = common.Examples(x, random.integers(0, 10, len(x), np.uint8))
-        batches = common.EpochBatches(lambda random: examples, BATCH, seed=0)
+        batches = common.in_batches(examples, BATCH)
         start = time.perf_counter()
         network.fit(batches, shuffle=False, verbose=0)
         return time.perf_counter() - start
