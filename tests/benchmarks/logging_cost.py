@@ -2,7 +2,7 @@
 
     python tests/benchmarks/logging_cost.py
 
-Prints the ratio of the two, and the share of a logged epoch that the callbacks themselves take,
+Prints the ratio of the two, and that of the seconds in the callbacks to the rest of the epoch,
 which a machine whose speed changes from epoch to epoch disturbs less.
 """
 
@@ -89,10 +89,7 @@ def main() -> None:
     # The first round builds the graph.
     for what, values in (
         ("an epoch with logging over one without", ratios),
-        (
-            "seconds in the callbacks over those of the rest",
-            shares,
-        ),
+        ("seconds in the callbacks over those of the rest", shares),
     ):
         values = values[1:]
         print(
