@@ -13,6 +13,7 @@ import os
 import pickle
 import re
 import shlex
+import shutil
 import sys
 import tempfile
 import time
@@ -20,7 +21,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, BinaryIO, ClassVar, NamedTuple
+from typing import Annotated, BinaryIO, ClassVar, NamedTuple, NoReturn
 
 # All are read when the libraries are first imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -38,26 +39,29 @@ from pydantic import Field, PositiveInt
 
 
 @contextlib.contextmanager
-def hold_back_stderr() -> Iterator[None]:
-    """Hold back what is written to file descriptor 2, and show it only if the block fails.
+def hold_back_output() -> Iterator[None]:
+    """Hold back what is written to file descriptors 1 and 2; show it only if the block fails.
 
-    TensorFlow's C++ side writes a few lines there at import, before it has read any log level.
+    The C++ side of TensorFlow and of JAX writes a few lines there whatever any log level says.
     """
+    sys.stdout.flush()
     with tempfile.TemporaryFile() as held:
-        stderr = os.dup(2)
-        os.dup2(held.fileno(), 2)
+        outputs = [os.dup(descriptor) for descriptor in (1, 2)]
+        for descriptor in (1, 2):
+            os.dup2(held.fileno(), descriptor)
         try:
             yield
         except BaseException:
             held.seek(0)
-            os.write(stderr, held.read())
+            os.write(outputs[1], held.read())
             raise
         finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+            for descriptor, output in zip((1, 2), outputs, strict=True):
+                os.dup2(output, descriptor)
+                os.close(output)
 
 
-with hold_back_stderr():
+with hold_back_output():
     import keras
 
 DATA_FILE = Path(__file__).resolve().parent / "data" / "mnist.pkl.gz"
@@ -132,37 +136,41 @@ def run(main: Callable, config_class: type[RunConfig]) -> None:
         elif config.model or config.seen:
             raise SettingError(f"--{'model' if config.model else 'seen'} goes with --predict")
         else:
-            main(config)
+            with join_processes(config) as config:
+                main(config)
     except AttributeError as error:
         if not isinstance(error.obj, RunConfig):
             raise
-        print(f"class Config has no setting {error.name!r}: is it misspelt?", file=sys.stderr)
-        sys.exit(2)
+        leave(f"class Config has no setting {error.name!r}: is it misspelt?", 2)
     except SettingError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+        leave(str(error), 2)
     except (DataError, TrainingError) as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
+        leave(str(error), 1)
     except OSError as error:  # a full disk, a folder that is gone
-        print(
-            f"{error.filename or 'a file'} can't be written or read: {error.strerror or error}",
-            file=sys.stderr,
-        )
-        sys.exit(1)
+        name = error.filename or "a file"
+        leave(f"{name} can't be written or read: {error.strerror or error}", 1)
     except Interrupted as interruption:
         arguments = sys.argv if config.resume else [*sys.argv, "--resume", str(interruption)]
-        print(f"\ninterrupted; to go on: {shlex.join(['python', *arguments])}", file=sys.stderr)
-        sys.exit(130)
+        leave(f"\ninterrupted; to go on: {shlex.join(['python', *arguments])}", 130)
     except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        sys.exit(130)
+        leave("\ninterrupted", 130)
+
+
+def leave(message: str, code: int) -> NoReturn:
+    """Print a message on stderr and exit."""
+    print(message, file=sys.stderr)
+    if _PROCESS_VARIABLES[2] in os.environ:
+        # At a usual exit JAX would wait for the other processes, which wait for this one.
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def set_seed(seed: int) -> None:
     """Begin anew: whatever this process did before, the same seed repeats a run to the last bit."""
     keras.utils.clear_session()  # names of layers begin from 1 again
-    keras.utils.set_random_seed(seed)
+    with hold_back_output():  # with another backend, Keras imports TensorFlow here
+        keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow":
         import tensorflow
 
@@ -983,7 +991,9 @@ class EpochBatches(keras.utils.PyDataset):
     ) -> None:
         # More than one worker makes Keras switch off the tuner of tf.data, a thread that sleeps
         # ever longer and for which the end of an epoch would wait, at times longer than it trained.
-        super().__init__(workers=2)
+        # Without tf.data, the batches that workers had ready when Keras looked at the first one
+        # would come before it.
+        super().__init__(workers=2 if keras.backend.backend() == "tensorflow" else 1)
         self.compose = compose
         self.collate = collate
         self.batch_size = batch_size
@@ -1271,27 +1281,237 @@ def train(
     progress = Progress(folder, best)
     progress.load(network, len(batches))
     batches.begun = False  # fit begins the first epoch, but looks at its batches before
+    fit = fit_on_all_devices if count_devices() > 1 else keras.Model.fit
     try:
         if len(progress.epochs) < epochs:
-            network.fit(
+            fit(
+                network,
                 batches,
                 shuffle=False,  # the batches are shuffled already
                 initial_epoch=len(progress.epochs),
                 epochs=epochs,
                 validation_data=None if validation is None else in_batches(validation),
                 callbacks=[
-                    *callbacks,
                     StartEpoch(batches),
                     StopOnInfiniteLoss(),
+                    *callbacks,
                     progress,
                 ],
                 verbose=1 if sys.stdout.isatty() else 2,
             )
+        if process_id() > 0:  # the files and the test are those of the first process
+            sys.exit()
         network.load_weights(folder / "model.keras")
     except KeyboardInterrupt:
         raise Interrupted(str(folder)) from None
     history = {name: [row[name] for row in progress.epochs] for name in progress.epochs[0]}
     return history, progress.seconds
+
+
+# ---------------------------------------------------------------------------------------------
+# Several processes or devices
+#
+# The network of a script, with all that tests it and writes files, belongs to one process and one
+# device. Training goes on with a copy of it that Keras spreads over all devices of all processes.
+# ---------------------------------------------------------------------------------------------
+
+_PROCESS_VARIABLES = tuple(
+    f"KERAS_DISTRIBUTION_{name}" for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
+)
+
+
+@contextlib.contextmanager
+def join_processes(config: RunConfig) -> Iterator[RunConfig]:
+    """Join the processes that Keras's variables name, and give the settings for this one.
+
+    KERAS_DISTRIBUTION_JOB_ADDRESSES, _NUM_PROCESSES and _PROCESS_ID are those of
+    `keras.distribution.initialize`. Without them there is one process. The first of several is
+    the one that a user sees: the others print nothing and write to a folder that is removed.
+
+    Raises:
+        SettingError: the variables are incomplete, or the backend is not JAX.
+        TrainingError: the other processes cannot be reached.
+    """
+    values = [os.environ.get(name) for name in _PROCESS_VARIABLES]
+    if values == [None] * 3:
+        yield config
+        return
+    _check_process_variables(*values)
+    try:
+        with hold_back_output():  # JAX reports each connection there
+            keras.distribution.initialize()
+            count_devices()  # the connections are made when first needed
+    except Exception as error:  # of JAX
+        raise TrainingError(f"the processes don't find each other: {_one_line(error)}") from None
+    if process_id() == 0:
+        yield config
+        return
+    with (
+        tempfile.TemporaryDirectory() as output,
+        open(os.devnull, "w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+    ):
+        changes = {"output": Path(output)}
+        if config.resume:
+            changes["resume"] = Path(output, "resumed")
+            with contextlib.suppress(FileNotFoundError):  # which the run itself reports
+                shutil.copytree(config.resume, changes["resume"])
+        yield config.model_copy(update=changes)
+
+
+def _check_process_variables(addresses: str | None, number: str | None, index: str | None) -> None:
+    if keras.backend.backend() != "jax":
+        raise SettingError(
+            f"{_PROCESS_VARIABLES[0]} and its like are set, but the {keras.backend.backend()} "
+            f"backend trains in one process: set KERAS_BACKEND=jax, or unset them"
+        )
+    for name, value in zip(_PROCESS_VARIABLES, (addresses, number, index), strict=True):
+        if value is None:
+            raise SettingError(f"{name} is not set, but other KERAS_DISTRIBUTION_ variables are")
+    if not re.fullmatch(r"[^,]+:\d+(,[^,]+:\d+)*", addresses):
+        raise SettingError(f"{_PROCESS_VARIABLES[0]}={addresses}: expected HOST:PORT[,HOST:PORT]")
+    if not (number.isdecimal() and index.isdecimal() and int(index) < int(number)):
+        raise SettingError(
+            f"{_PROCESS_VARIABLES[1]}={number}, {_PROCESS_VARIABLES[2]}={index}: expected a number "
+            f"of processes and one below it, counted from 0"
+        )
+    if addresses.count(",") and addresses.count(",") + 1 != int(number):
+        raise SettingError(
+            f"{_PROCESS_VARIABLES[0]} names {addresses.count(',') + 1} processes, "
+            f"{_PROCESS_VARIABLES[1]} is {number}: name the first, or all"
+        )
+
+
+def process_id() -> int:
+    """Return the number of this process among those that train together, counted from 0."""
+    return int(os.environ.get(_PROCESS_VARIABLES[2], 0))
+
+
+def count_devices() -> int:
+    """Count the devices of all processes that a training is spread over: one, but with JAX."""
+    return len(keras.distribution.list_devices()) if keras.backend.backend() == "jax" else 1
+
+
+def fit_on_all_devices(
+    network: keras.Model,
+    batches: keras.utils.PyDataset,
+    validation_data: keras.utils.PyDataset | None,
+    callbacks: list[keras.callbacks.Callback],
+    **settings: object,
+) -> None:
+    """Do what `network.fit` does, on all devices of all processes, each with its share of a batch.
+
+    Every process composes the same batches and takes its part of them. Validation and callbacks
+    see `network`, on one device, as it is after every epoch.
+    """
+    if process_id() > 0:
+        validation_data = None
+        callbacks = [callback for callback in callbacks if isinstance(callback, StartEpoch)]
+    with keras.distribution.DataParallel(auto_shard_dataset=False).scope():
+        spread = keras.models.clone_model(network)
+        spread.compile_from_config(network.get_compile_config())
+        spread.optimizer.build(spread.trainable_variables)
+        try:
+            spread.fit(
+                _ShareOfBatches(batches),
+                callbacks=[_OnOneDevice(network, validation_data, callbacks)],
+                **settings,
+            )
+        except RuntimeError as error:  # of JAX
+            raise TrainingError(
+                f"another process has ended or can't be reached ({_one_line(error)}): start all "
+                f"again, with --resume and the folder of the run"
+            ) from None
+
+
+class _ShareOfBatches(keras.utils.PyDataset):
+    """The part of every batch that the devices of this process train on."""
+
+    def __init__(self, batches: keras.utils.PyDataset) -> None:
+        super().__init__()
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> Examples:
+        batch = self.batches[index]
+        # Every device gets equally many, so that a batch that can't be divided begins again.
+        size = math.ceil(len(batch.x) / count_devices()) * count_devices()
+        processes = int(os.environ.get(_PROCESS_VARIABLES[1], 1))
+        share = np.array_split(np.arange(size) % len(batch.x), processes)[process_id()]
+        return Examples(*(part[share] for part in batch))
+
+
+class _OnOneDevice(keras.callbacks.Callback):
+    """Calls back for a network on one device, which begins and ends each epoch as a copy.
+
+    Args:
+        network: the one that is handed to the callbacks.
+        validation: batches to evaluate it on after each epoch, if any.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        validation: keras.utils.PyDataset | None,
+        callbacks: list[keras.callbacks.Callback],
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.validation = validation
+        self.callbacks = callbacks
+        for callback in callbacks:
+            callback.set_model(network)
+
+    @contextlib.contextmanager
+    def _one_device(self) -> Iterator[None]:
+        """Suspend the distribution, which holds for whatever Keras computes."""
+        distribution = keras.distribution.distribution()
+        keras.distribution.set_distribution(None)
+        try:
+            yield
+        finally:
+            keras.distribution.set_distribution(distribution)
+
+    def _variables(self) -> Iterator[tuple[keras.Variable, keras.Variable]]:
+        yield from zip(self.network.variables, self.model.variables, strict=True)
+        yield from zip(
+            self.network.optimizer.variables, self.model.optimizer.variables, strict=True
+        )
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        with self._one_device():
+            for callback in self.callbacks:
+                callback.on_train_begin(logs)
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        with self._one_device():
+            for callback in self.callbacks:
+                callback.on_epoch_begin(epoch, logs)
+        for ours, spread in self._variables():
+            spread.assign(keras.ops.convert_to_numpy(ours.value))
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        with self._one_device():
+            self.network.optimizer.iterations.assign_add(1)
+            for callback in self.callbacks:
+                callback.on_train_batch_end(batch, logs)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        with self._one_device():
+            for ours, spread in self._variables():
+                ours.assign(keras.ops.convert_to_numpy(spread.value))
+            if self.validation is not None:
+                figures = self.network.evaluate(self.validation, verbose=0, return_dict=True)
+                logs.update({f"val_{name}": value for name, value in figures.items()})
+            for callback in self.callbacks:
+                callback.on_epoch_end(epoch, logs)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        with self._one_device():
+            for callback in self.callbacks:
+                callback.on_train_end(logs)
 
 
 def test_classifier(network: keras.Model, test: Examples, folder: Path) -> dict[str, float]:
@@ -1443,14 +1663,16 @@ class LogBatches(keras.callbacks.Callback):
         self.summary = summary
         self.writer = summary.create_file_writer(str(self.folder / "batches"))
 
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations.value))
+
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        optimizer = self.model.optimizer
-        step = int(keras.ops.convert_to_numpy(optimizer.iterations.value))
-        if step % 10 == 0:
-            with self.writer.as_default(step):
+        self.step += 1  # to look at the model takes long with JAX
+        if self.step % 10 == 0:
+            with self.writer.as_default(self.step):
                 for name, value in logs.items():
                     self.summary.scalar(f"batch_{name}", value)
-                rate = keras.ops.convert_to_numpy(optimizer.learning_rate)
+                rate = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
                 self.summary.scalar("batch_learning_rate", rate)
 
     def on_train_end(self, logs: dict | None = None) -> None:
