@@ -14,6 +14,7 @@ import pickle
 import re
 import shlex
 import shutil
+import socket
 import sys
 import tempfile
 import time
@@ -1330,19 +1331,21 @@ def join_processes(config: RunConfig) -> Iterator[RunConfig]:
 
     Raises:
         SettingError: the variables are incomplete, or the backend is not JAX.
-        TrainingError: the other processes cannot be reached.
+        TrainingError: the first process cannot be reached within a minute.
     """
     values = [os.environ.get(name) for name in _PROCESS_VARIABLES]
     if values == [None] * 3:
         yield config
         return
     _check_process_variables(*values)
-    try:
-        with hold_back_output():  # JAX reports each connection there
-            keras.distribution.initialize()
-            count_devices()  # the connections are made when first needed
-    except Exception as error:  # of JAX
-        raise TrainingError(f"the processes don't find each other: {_one_line(error)}") from None
+    set_seed(config.seed)  # the same in all, without asking each other
+    if process_id() == 0:
+        print(f"waiting for the other processes, of {values[1]}", flush=True)
+    else:
+        _wait_for_the_first(values[0].split(",")[0])
+    keras.distribution.initialize()
+    with hold_back_output(), keras.distribution.DataParallel().scope():
+        keras.Variable(0.0)  # first exchange: JAX connects the processes, and reports it
     if process_id() == 0:
         yield config
         return
@@ -1380,6 +1383,21 @@ def _check_process_variables(addresses: str | None, number: str | None, index: s
             f"{_PROCESS_VARIABLES[0]} names {addresses.count(',') + 1} processes, "
             f"{_PROCESS_VARIABLES[1]} is {number}: name the first, or all"
         )
+
+
+def _wait_for_the_first(address: str, seconds: float = 60) -> None:
+    host, port = address.rsplit(":", 1)
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+            return
+        except (OSError, OverflowError) as error:
+            if time.monotonic() > end:
+                raise TrainingError(
+                    f"the first process can't be reached at {address} ({error})"
+                ) from None
+            time.sleep(0.2)
 
 
 def process_id() -> int:

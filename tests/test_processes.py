@@ -1,0 +1,247 @@
+"""The same scripts on JAX: in one process, in several, and what happens when one of them dies."""
+
+import importlib
+import json
+import os
+import pickle
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import common
+from common import SettingError, TrainingError
+
+import keras
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+VARIABLES = ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
+SMALL = {
+    "classic": ["--train-size=1000", "--epochs=3", "--units=8", "--batch-size=64", "--dropout=0.1"],
+    "variable_length_seq": [
+        *("--train-size=100", "--epochs=2", "--units=4", "--batch-size=16", "--layers=1"),
+        *("--columns=14", "--no-bidirectional", "--longest=3", "--learning-rate=0.02"),
+    ],
+}
+# Before the script: say in the end which weights this process has.
+SHOW_WEIGHTS = """
+import hashlib, sys, common
+end = common._OnOneDevice.on_train_end
+def show_weights(self, logs=None):
+    end(self, logs)
+    weights = b"".join(weights.tobytes() for weights in self.model.get_weights())
+    print("weights", hashlib.sha256(weights).hexdigest(), file=sys.stderr)
+common._OnOneDevice.on_train_end = show_weights
+"""
+# Before the script: die like a machine that loses its power, in the second epoch.
+DIE = """
+import os, signal, common
+share, left = common._ShareOfBatches.__getitem__, 25
+def share_or_die(self, index):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return share(self, index)
+common._ShareOfBatches.__getitem__ = share_or_die
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "small.pkl"
+    train, test = common.load_mnist()
+    parts = [(part.x[:size], part.y[:size]) for part, size in ((train, 1200), (test, 200))]
+    path.write_bytes(pickle.dumps(parts))
+    return path
+
+
+def start(script, arguments, data, output, variables=None, code="", backend="jax"):
+    pytest.importorskip("jax", reason="pip install -r requirements-jax.txt")
+    command = [f"{script}.py", *arguments, "--data", str(data), "--output", str(output)]
+    code = (
+        f"import runpy, sys\nsys.argv, sys.path[0] = {command!r}, {str(ROOT)!r}\n{code}\n"
+        f"runpy.run_path({str(ROOT / command[0])!r}, run_name='__main__')\n"
+    )
+    names = {f"KERAS_DISTRIBUTION_{name}": value for name, value in (variables or {}).items()}
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=output.parent,
+        env=os.environ | {"KERAS_BACKEND": backend} | names,
+    )
+
+
+def start_two(script, arguments, data, output, codes=(SHOW_WEIGHTS, SHOW_WEIGHTS)):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    return [
+        start(script, arguments, data, output, dict(zip(VARIABLES, values, strict=True)), code)
+        for values, code in zip(((address, "2", "0"), (address, "2", "1")), codes, strict=True)
+    ]
+
+
+def only_run(output):
+    (folder,) = output.glob("*/*/")
+    return folder
+
+
+def read_history(folder):
+    return np.loadtxt(folder / "history.csv", delimiter=",", skiprows=1, ndmin=2)
+
+
+def weights(folder):
+    return keras.saving.load_model(folder / "checkpoint.keras").get_weights()
+
+
+@pytest.fixture(scope="module", params=SMALL)
+def runs(request, data, tmp_path_factory):
+    """A script, its run by two processes, what they said, and the run by one."""
+    script, outputs = request.param, [tmp_path_factory.mktemp(name) for name in ("two", "one")]
+    two = start_two(script, SMALL[script], data, outputs[0])
+    said = [process.communicate() for process in two]
+    assert [process.returncode for process in two] == [0, 0], said
+    one = start(script, SMALL[script], data, outputs[1])
+    said.append(one.communicate())
+    assert one.returncode == 0, said[-1]
+    return script, only_run(outputs[0]), only_run(outputs[1]), said
+
+
+def test_two_processes_end_with_the_same_weights(runs):
+    _, _, _, (first, second, _) = runs
+    assert re.fullmatch(r"weights \w{64}\n", first[1])
+    assert first[1] == second[1]
+
+
+def test_only_the_first_process_prints(runs):
+    _, two, _, ((first, _), (second, _), (one, errors)) = runs
+    assert second == errors == ""
+    greeting, *lines = first.splitlines()
+    assert greeting == "waiting for the other processes, of 2"
+    assert [len(line.split()) for line in lines[:20]] == [
+        len(line.split()) for line in one.splitlines()[:20]
+    ]
+    assert lines[-1] == f"wrote {two}"
+
+
+def test_two_processes_train_as_one_does(runs):
+    """Sums are taken in another order, which a few steps hardly show; dropout draws otherwise."""
+    script, two, one, _ = runs
+    names = [sorted(path.name for path in run.iterdir()) for run in (two, one)]
+    assert names[0] == names[1]
+    tolerance = 0.05 if script == "classic" else 1e-3
+    np.testing.assert_allclose(read_history(two), read_history(one), rtol=tolerance, atol=0.05)
+    metrics = [json.loads((run / "metrics.json").read_text()) for run in (two, one)]
+    assert metrics[0].keys() == metrics[1].keys()
+    assert metrics[0]["test_loss"] == pytest.approx(metrics[1]["test_loss"], rel=tolerance)
+
+
+def test_a_network_trained_with_jax_reads_the_same_with_tensorflow(runs, data):
+    assert keras.backend.backend() == "tensorflow"
+    script, two, one, _ = runs
+    module = importlib.import_module(script)
+    for run in two, one:
+        config = module.Config(**json.loads((run / "config.json").read_text()))
+        if script == "classic":
+            _, _, test = common.load_digits(config)
+            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        else:
+            *_, test = common.load_strips(config, config.shortest, config.longest, 0, 0, 14)
+            test = common.Examples(common.pad(test.x, 14), test.y)
+            loss = keras.losses.CTC()
+        logits = keras.saving.load_model(run / "model.keras").predict(test.x, verbose=0)
+        metrics = json.loads((run / "metrics.json").read_text())
+        assert float(loss(test.y, logits)) == pytest.approx(metrics["test_loss"], rel=1e-4)
+
+
+def test_a_run_that_began_with_tensorflow_goes_on_with_jax(data, tmp_path):
+    process = start("classic", SMALL["classic"], data, tmp_path / "runs", backend="tensorflow")
+    while not process.stdout.readline().startswith("Epoch 2/"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    folder = only_run(tmp_path / "runs")
+    began = read_history(folder)
+    arguments = [*SMALL["classic"], f"--resume={folder}"]
+    printed, errors = start("classic", arguments, data, tmp_path / "runs").communicate()
+    assert "Epoch 3/3" in printed, errors
+    assert "Epoch 1/3" not in printed
+    history = read_history(folder)
+    np.testing.assert_array_equal(history[: len(began)], began)
+    assert history[-1, 2] < history[0, 2]  # the loss
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_when_a_process_dies_the_other_ends_and_the_run_can_be_resumed(victim, data, tmp_path):
+    output = tmp_path / "runs"
+    codes = [DIE if index == victim else "" for index in (0, 1)]
+    processes = start_two("classic", SMALL["classic"], data, output, codes)
+    processes[victim].communicate()
+    begin = time.monotonic()
+    _, errors = processes[1 - victim].communicate(timeout=60)
+    assert time.monotonic() - begin < 60
+    assert processes[victim].returncode == -signal.SIGKILL
+    assert processes[1 - victim].returncode not in (0, None)
+    assert "another" in errors  # process, or, where JAX itself is faster, task
+    assert "Traceback" not in errors
+    if victim == 0:
+        return
+    run = only_run(output)
+    arguments = [*SMALL["classic"], f"--resume={run}"]
+    processes = start_two("classic", arguments, data, output)
+    (printed, first), (_, second) = [process.communicate() for process in processes]
+    assert "Epoch 2/3" in printed, first
+    assert "Epoch 1/3" not in printed
+    assert first == second
+    assert only_run(output) == run
+
+
+# -- variables that cannot work -------------------------------------------------------------------
+
+
+def test_tensorflow_names_jax(data, tmp_path):
+    variables = dict(zip(VARIABLES, ("localhost:1", "2", "0"), strict=True))
+    process = start("classic", [], data, tmp_path / "runs", variables, backend="tensorflow")
+    _, errors = process.communicate()
+    assert process.returncode == 2
+    assert errors.count("\n") == 1
+    assert "set KERAS_BACKEND=jax" in errors
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (("localhost:1", "2", None), "PROCESS_ID is not set"),
+        ((None, "2", "0"), "JOB_ADDRESSES is not set"),
+        (("localhost", "2", "0"), "expected HOST:PORT"),
+        (("localhost:1,", "2", "0"), "expected HOST:PORT"),
+        (("localhost:1", "two", "0"), "NUM_PROCESSES=two"),
+        (("localhost:1", "2", "2"), "PROCESS_ID=2: expected"),
+        (("localhost:1", "2", "-1"), "PROCESS_ID=-1: expected"),
+        (("a:1,b:1,c:1", "2", "0"), "names 3 processes, KERAS_DISTRIBUTION_NUM_PROCESSES is 2"),
+    ],
+)
+def test_wrong_variables_are_named(values, message, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    for name, value in zip(VARIABLES, values, strict=True):
+        if value is not None:
+            monkeypatch.setenv(f"KERAS_DISTRIBUTION_{name}", value)
+    with pytest.raises(SettingError, match=message), common.join_processes(common.RunConfig()):
+        pass
+
+
+def test_a_first_process_that_is_not_there(monkeypatch):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+        with pytest.raises(TrainingError, match=f"can't be reached at {address}"):
+            common._wait_for_the_first(address, seconds=0.5)
