@@ -85,12 +85,15 @@ def test_test_images_never_enter_the_statistics(folder, monkeypatch, tmp_path):
         np.testing.assert_array_equal(*weights)
 
 
-def test_the_table_tells_how_soon_a_goal_was_reached(tmp_path, monkeypatch, capsys):
+def test_the_table_tells_how_soon_a_goal_was_reached(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(standardize, "GOALS", (0.0, 1.0))
     metrics = standardize.main(Config(**SMALL, scaling="unit", output=tmp_path))["unit"]
     assert metrics["epochs_to_0.0"] == 1
     assert metrics["epochs_to_1.0"] is None
     assert re.search(r"\nunit +0\.1\d+ +0\.0\d+ +1 +- +\d", capsys.readouterr().out)
+    # A network trained alone is the same as among three.
+    (alone,) = tmp_path.glob("standardize/*/unit")
+    assert (alone / "history.csv").read_text() == (folder / "unit" / "history.csv").read_text()
 
 
 # -- TensorBoard ------------------------------------------------------------------------------

@@ -1,0 +1,51 @@
+"""What cuDNN asks for, by the documentation of keras.layers.GRU and LSTM, so that a GPU uses it."""
+
+import common
+
+import keras
+import numpy as np
+import pytest
+
+import classic
+import seq_labelling
+import standardize
+import variable_length_seq
+
+
+def networks(cell):
+    yield classic.classif_rnn_network(28, 28, cell, 4, 2, True, 0.5)
+    yield standardize.classif_rnn_network(28, 28, cell, 4, 2, True, 0.5)
+    yield seq_labelling.rnn_seqlab_network(56, 28, cell, 4, 2, True, 4, 0.5)
+    yield variable_length_seq.rnn_seqlab_network(28, cell, 4, 2, True, 4, 0.5)
+
+
+@pytest.mark.parametrize("cell", ["GRU", "LSTM"])
+def test_recurrent_layers_are_those_that_cudnn_has(cell):
+    for network in networks(cell):
+        two_ways = [x for x in network.layers if isinstance(x, keras.layers.Bidirectional)]
+        assert len(two_ways) == 2
+        for layer in [way for x in two_ways for way in (x.forward_layer, x.backward_layer)]:
+            assert type(layer) is getattr(keras.layers, cell)
+            config = layer.get_config()
+            assert config["activation"] == "tanh"
+            assert config["recurrent_activation"] == "sigmoid"
+            assert config["dropout"] == config["recurrent_dropout"] == 0
+            assert config["unroll"] is False
+            assert config["use_bias"] is True
+            assert config.get("reset_after", True) is True
+            assert config["dtype"]["config"]["name"] == "float32"
+
+
+@pytest.mark.parametrize("columns", [1, 4])
+def test_padding_is_on_the_right_and_no_sequence_is_all_padding(columns):
+    config = common.RunConfig(train_size=200)
+    compose, *_ = common.load_strips(config, 2, 5, 0.1, 1, columns)
+    for epoch in range(3):
+        strips = compose(np.random.default_rng(epoch))
+        padded = common.pad(strips.x, columns)
+        real = (padded != common.PADDING).reshape(len(padded), -1, columns * 28).any(axis=2)
+        assert real[:, 0].all()
+        assert (np.diff(real.astype(int), axis=1) <= 0).all()
+        np.testing.assert_array_equal(
+            real.sum(axis=1), [np.ceil(len(strip) / columns) for strip in strips.x]
+        )
