@@ -1436,6 +1436,8 @@ def fit_on_all_devices(
                 **settings,
             )
         except RuntimeError as error:  # of JAX
+            if _PROCESS_VARIABLES[0] not in os.environ:
+                raise
             raise TrainingError(
                 f"another process has ended or can't be reached ({_one_line(error)}): start all "
                 f"again, with --resume and the folder of the run"
@@ -1498,23 +1500,24 @@ class _OnOneDevice(keras.callbacks.Callback):
             self.network.optimizer.variables, self.model.optimizer.variables, strict=True
         )
 
+    def _call_back(self, hook: str, *arguments: object) -> None:
+        for callback in self.callbacks:
+            getattr(callback, hook)(*arguments)
+
     def on_train_begin(self, logs: dict | None = None) -> None:
         with self._one_device():
-            for callback in self.callbacks:
-                callback.on_train_begin(logs)
+            self._call_back("on_train_begin", logs)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         with self._one_device():
-            for callback in self.callbacks:
-                callback.on_epoch_begin(epoch, logs)
+            self._call_back("on_epoch_begin", epoch, logs)
         for ours, spread in self._variables():
             spread.assign(keras.ops.convert_to_numpy(ours.value))
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         with self._one_device():
-            self.network.optimizer.iterations.assign_add(1)
-            for callback in self.callbacks:
-                callback.on_train_batch_end(batch, logs)
+            self.network.optimizer.iterations.assign_add(1)  # it tells the learning rate
+            self._call_back("on_train_batch_end", batch, logs)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         with self._one_device():
@@ -1523,13 +1526,11 @@ class _OnOneDevice(keras.callbacks.Callback):
             if self.validation is not None:
                 figures = self.network.evaluate(self.validation, verbose=0, return_dict=True)
                 logs.update({f"val_{name}": value for name, value in figures.items()})
-            for callback in self.callbacks:
-                callback.on_epoch_end(epoch, logs)
+            self._call_back("on_epoch_end", epoch, logs)
 
     def on_train_end(self, logs: dict | None = None) -> None:
         with self._one_device():
-            for callback in self.callbacks:
-                callback.on_train_end(logs)
+            self._call_back("on_train_end", logs)
 
 
 def test_classifier(network: keras.Model, test: Examples, folder: Path) -> dict[str, float]:
