@@ -64,6 +64,7 @@ def hold_back_output() -> Iterator[None]:
 
 with hold_back_output():
     import keras
+    import tensorflow  # noqa: F401  Keras and TensorBoard import it later, with any backend
 
 DATA_FILE = Path(__file__).resolve().parent / "data" / "mnist.pkl.gz"
 DIGITS = 10
@@ -170,8 +171,7 @@ def leave(message: str, code: int) -> NoReturn:
 def set_seed(seed: int) -> None:
     """Begin anew: whatever this process did before, the same seed repeats a run to the last bit."""
     keras.utils.clear_session()  # names of layers begin from 1 again
-    with hold_back_output():  # with another backend, Keras imports TensorFlow here
-        keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow":
         import tensorflow
 

@@ -178,6 +178,16 @@ def test_a_run_that_began_with_tensorflow_goes_on_with_jax(data, tmp_path):
     assert history[-1, 2] < history[0, 2]  # the loss
 
 
+def test_standardize_logs_for_tensorboard_with_jax(data, tmp_path):
+    arguments = ["--scaling=unit", "--epochs=1", "--units=4", "--batch-size=64"]
+    _, errors = start("standardize", arguments, data, tmp_path / "runs").communicate()
+    assert errors == ""
+    folder = only_run(tmp_path / "runs") / "unit"
+    for name in "train", "validation", "batches":
+        (events,) = (folder / name).glob("events.*")
+        assert b"loss" in events.read_bytes()
+
+
 @pytest.mark.parametrize("victim", [0, 1])
 @pytest.mark.parametrize("runs", ["classic"], indirect=True)
 def test_when_a_process_dies_the_other_ends_and_the_run_can_be_resumed(
