@@ -1726,7 +1726,7 @@ def print_predictions(config: RunConfig, script: str) -> None:
     """
     path = config.model or newest_model(config.output / Path(script).stem)
     try:
-        network = keras.saving.load_model(path)
+        network = keras.saving.load_model(path, compile=False)
     except Exception as error:  # of Keras, HDF5, zip or JSON
         reason = _one_line(error)
         raise DataError(f"{path} is not a network that Keras can read ({reason})") from None

@@ -173,17 +173,6 @@ def test_kill_9_while_the_checkpoint_is_saved(data, whole, tmp_path):
     assert_same_run(whole, folder)
 
 
-def test_kill_9_in_an_epoch(data, whole, tmp_path):
-    process = start(data, tmp_path / "runs")
-    wait_for_epoch(process, 3)
-    process.kill()
-    process.communicate()
-    folder = only_run(tmp_path / "runs")
-    printed, errors = start(data, tmp_path / "runs", "--resume", str(folder)).communicate()
-    assert "Epoch 2/3" not in printed, errors
-    assert_same_run(whole, folder)
-
-
 def test_a_full_disk_is_one_line_and_no_half_file(tmp_path):
     """A limit on the size of files stands for a full disk: the network does not fit."""
     process = subprocess.Popen(
