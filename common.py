@@ -1300,8 +1300,8 @@ def train(
                 ],
                 verbose=1 if sys.stdout.isatty() else 2,
             )
-        if process_id() > 0:  # the files and the test are those of the first process
-            sys.exit()
+        if process_id() > 0:  # the figures, the files and the test are those of the first
+            return {}, 0.0
         network.load_weights(folder / "model.keras")
     except KeyboardInterrupt:
         raise Interrupted(str(folder)) from None
@@ -1405,6 +1405,12 @@ def process_id() -> int:
     return int(os.environ.get(_PROCESS_VARIABLES[2], 0))
 
 
+def leave_the_test_to_the_first_process() -> None:
+    """End every process but the first, after the training."""
+    if process_id() > 0:
+        sys.exit()
+
+
 def count_devices() -> int:
     """Count the devices of all processes that a training is spread over: one, but with JAX."""
     return len(keras.distribution.list_devices()) if keras.backend.backend() == "jax" else 1
@@ -1429,6 +1435,11 @@ def fit_on_all_devices(
         spread = keras.models.clone_model(network)
         spread.compile_from_config(network.get_compile_config())
         spread.optimizer.build(spread.trainable_variables)
+        for ours, copy in zip(network.layers, spread.layers, strict=True):
+            if isinstance(ours, keras.layers.Normalization):  # what it uses is not what it saves
+                copy.mean, copy.variance = map(
+                    keras.ops.convert_to_numpy, (ours.mean, ours.variance)
+                )
         try:
             spread.fit(
                 _ShareOfBatches(batches),
@@ -1544,6 +1555,7 @@ def test_classifier(network: keras.Model, test: Examples, folder: Path) -> dict[
     Returns:
         Loss (mean cross-entropy, in nats), accuracy (0 to 1), count of right answers and of all.
     """
+    leave_the_test_to_the_first_process()
     logits = network.predict(in_batches(test), verbose=0)
     losses = keras.losses.sparse_categorical_crossentropy(test.y, logits, from_logits=True)
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
@@ -1600,6 +1612,7 @@ def test_labeller(
         Loss (mean over the strips, in nats), label and sequence error rates (0 to 1) of greedy
         decoding and of beam search, count of strips.
     """
+    leave_the_test_to_the_first_process()
     logits = network.predict(in_batches(test), verbose=0)
     losses = keras.ops.convert_to_numpy(keras.losses.ctc(test.y, logits))
     reading = read_labels(logits)

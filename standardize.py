@@ -9,7 +9,7 @@ with mean 0 and variance 1. TensorBoard shows the three trainings side by side.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import common  # before Keras, because it keeps TensorFlow's start quiet
 
@@ -56,20 +56,27 @@ def scaling_layer(scaling: str, images: np.ndarray) -> keras.Layer:
     return layers.Rescaling({"raw": 1, "unit": 1 / 255}[scaling])
 
 
-def train_and_test(
-    config: Config,
-    architecture: tuple,
-    digits: tuple[common.Examples, common.Examples, common.Examples],
-    folder: Path,
-) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Train and test one network; return the figures of every epoch and those of the test."""
+class Trained(NamedTuple):
+    """A trained network, the figures of its every epoch and the seconds that it took."""
+
+    network: keras.Model
+    history: dict[str, list[float]]
+    seconds: float
+
+
+def train_network(
+    config: Config, train: common.Examples, validation: common.Examples, folder: Path
+) -> Trained:
+    """Train the network on one scaling of the pixels."""
     common.set_seed(config.seed)
-    train, validation, test = digits
     batches = common.EpochBatches(
         lambda random: common.shuffled(train, random), config.batch_size, config.seed
     )
-    scaling = scaling_layer(config.scaling, train.x)
-    network = classif_rnn_network(*train.x.shape[1:], *architecture, scaling=scaling)
+    network = classif_rnn_network(
+        *(*train.x.shape[1:], config.cell, config.units, config.layers),
+        *(config.bidirectional, config.dropout),
+        scaling=scaling_layer(config.scaling, train.x),
+    )
     schedule = common.one_cycle(config.learning_rate, config.epochs * len(batches), config.warmup)
     network.compile(
         optimizer=common.muon(schedule, config.clip_norm),
@@ -87,29 +94,39 @@ def train_and_test(
             hparams.KerasCallback(str(folder), config.of_the_run(exclude_none=True)),
         ],
     )
-    # The test set is used here, once.
-    metrics = common.test_classifier(network, test, folder)
-    seen = keras.ops.convert_to_numpy(scaling(train.x))
+    return Trained(network, history, seconds)
+
+
+def test_network(
+    trained: Trained, train: common.Examples, test: common.Examples, folder: Path
+) -> dict[str, float]:
+    """Test a network; return its figures, with what it sees of the training images."""
+    metrics = common.test_classifier(trained.network, test, folder)
+    seen = keras.ops.convert_to_numpy(trained.network.layers[0](train.x))
     metrics |= {"input_mean": float(seen.mean()), "input_variance": float(seen.var())}
+    accuracies = trained.history["val_accuracy"]
     for goal in GOALS:
-        reached = [epoch + 1 for epoch, a in enumerate(history["val_accuracy"]) if a >= goal]
+        reached = [epoch + 1 for epoch, accuracy in enumerate(accuracies) if accuracy >= goal]
         metrics[f"epochs_to_{goal}"] = reached[0] if reached else None
-    metrics = common.finish(folder, history, metrics, seconds)
+    metrics = common.finish(folder, trained.history, metrics, trained.seconds)
     common.log_result(folder, metrics)
-    return history, metrics
+    return metrics
 
 
 def main(config: Config) -> dict[str, dict[str, float]]:
     """Train and test a network on each scaling; return the figures of each test."""
-    digits = common.load_digits(config)
-    architecture = config.cell, config.units, config.layers, config.bidirectional, config.dropout
+    train, validation, test = common.load_digits(config)
     folder = common.run_folder(__file__, config)
-    histories, metrics = {}, {}
+    trained, metrics = {}, {}
     for scaling in SCALINGS if config.scaling == "all" else [config.scaling]:
-        print(f"\n{scaling} pixels\n")
-        histories[scaling], metrics[scaling] = train_and_test(
-            config.model_copy(update={"scaling": scaling}), architecture, digits, folder / scaling
-        )
+        print(f"\ntraining on {scaling} pixels\n")
+        with_scaling = config.model_copy(update={"scaling": scaling})
+        trained[scaling] = train_network(with_scaling, train, validation, folder / scaling)
+    # The test set is used from here on, once for each network.
+    for scaling in trained:
+        print(f"\ntest on {scaling} pixels")
+        metrics[scaling] = test_network(trained[scaling], train, test, folder / scaling)
+    histories = {scaling: trained[scaling].history for scaling in trained}
     common.plot_comparison(histories, folder / "learning_curves.png")
     common.write_json(metrics, folder / "metrics.json")
 

@@ -179,14 +179,22 @@ def test_a_run_that_began_with_tensorflow_goes_on_with_jax(data, tmp_path):
     assert history[-1, 2] < history[0, 2]  # the loss
 
 
-def test_standardize_logs_for_tensorboard_with_jax(data, tmp_path):
-    arguments = ["--scaling=unit", "--epochs=1", "--units=4", "--batch-size=64"]
-    _, errors = start("standardize", arguments, data, tmp_path / "runs").communicate()
-    assert errors == ""
-    folder = only_run(tmp_path / "runs") / "unit"
-    for name in "train", "validation", "batches":
-        (events,) = (folder / name).glob("events.*")
-        assert b"loss" in events.read_bytes()
+def test_several_devices_of_one_process_share_the_batches(data, tmp_path, monkeypatch):
+    """As the GPUs of a machine do; with a layer that has statistics, and with TensorBoard."""
+    arguments = ["--scaling=standardized", "--epochs=2", "--units=4", "--batch-size=60"]
+    histories = []
+    for devices in "1", "2":
+        flag = f"--xla_force_host_platform_device_count={devices}"
+        monkeypatch.setenv("XLA_FLAGS", flag)
+        output = tmp_path / devices
+        _, errors = start("standardize", arguments, data, output).communicate()
+        assert errors == ""
+        folder = only_run(output) / "standardized"
+        histories.append(read_history(folder))
+        for name in "train", "validation", "batches":
+            (events,) = (folder / name).glob("events.*")
+            assert b"loss" in events.read_bytes()
+    np.testing.assert_allclose(*histories, rtol=1e-4, atol=0.011)
 
 
 @pytest.mark.parametrize("victim", [0, 1])
