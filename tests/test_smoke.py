@@ -50,7 +50,7 @@ def smoke_run(script, output):
         assert len(re.findall(r"^(?:raw|unit|standardized) .*%", ran.stdout, re.M)) == 3
         folder /= "unit"
         _, training, _, _, test, _ = re.split(r"t(?:raining|est) on \w+ pixels\n", ran.stdout)[1:]
-        ran.stdout = training + test
+        ran.stdout = training + test.removesuffix("\n")
     return ran, folder
 
 
