@@ -1340,7 +1340,7 @@ def join_processes(config: RunConfig) -> Iterator[RunConfig]:
     _check_process_variables(*values)
     set_seed(config.seed)  # the same in all, without asking each other
     if process_id() == 0:
-        print(f"waiting for the other processes, of {values[1]}", flush=True)
+        print(f"waiting for the other processes, {values[1]} in all", flush=True)
     else:
         _wait_for_the_first(values[0].split(",")[0])
     keras.distribution.initialize()
