@@ -65,18 +65,19 @@ class Trained(NamedTuple):
 
 
 def train_network(
-    config: Config, train: common.Examples, validation: common.Examples, folder: Path
+    config: Config,
+    architecture: tuple,
+    train: common.Examples,
+    validation: common.Examples,
+    folder: Path,
 ) -> Trained:
     """Train the network on one scaling of the pixels."""
     common.set_seed(config.seed)
     batches = common.EpochBatches(
         lambda random: common.shuffled(train, random), config.batch_size, config.seed
     )
-    network = classif_rnn_network(
-        *(*train.x.shape[1:], config.cell, config.units, config.layers),
-        *(config.bidirectional, config.dropout),
-        scaling=scaling_layer(config.scaling, train.x),
-    )
+    scaling = scaling_layer(config.scaling, train.x)
+    network = classif_rnn_network(*train.x.shape[1:], *architecture, scaling=scaling)
     schedule = common.one_cycle(config.learning_rate, config.epochs * len(batches), config.warmup)
     network.compile(
         optimizer=common.muon(schedule, config.clip_norm),
@@ -116,12 +117,15 @@ def test_network(
 def main(config: Config) -> dict[str, dict[str, float]]:
     """Train and test a network on each scaling; return the figures of each test."""
     train, validation, test = common.load_digits(config)
+    architecture = config.cell, config.units, config.layers, config.bidirectional, config.dropout
     folder = common.run_folder(__file__, config)
     trained, metrics = {}, {}
     for scaling in SCALINGS if config.scaling == "all" else [config.scaling]:
         print(f"\ntraining on {scaling} pixels\n")
-        with_scaling = config.model_copy(update={"scaling": scaling})
-        trained[scaling] = train_network(with_scaling, train, validation, folder / scaling)
+        trained[scaling] = train_network(
+            config.model_copy(update={"scaling": scaling}),
+            *(architecture, train, validation, folder / scaling),
+        )
     # The test set is used from here on, once for each network.
     for scaling in trained:
         print(f"\ntest on {scaling} pixels")
