@@ -48,7 +48,7 @@ def main() -> None:
     names = sys.argv[1:]
     versions = ", ".join(f"{name} {version(name)}" for name in ("keras", "tensorflow", "jax"))
     print(f"{date.today()}, {processor()}, Python {platform.python_version()}, {versions}\n")
-    print("| script | figure | TensorFlow | JAX | TensorFlow | JAX | JAX takes |")
+    print("| script | figure | with TensorFlow | with JAX | seconds | with JAX | JAX takes |")
     print("|---|---|---|---|---|---|---|")
     apart = False
     for command, figure in SCRIPTS.items():
