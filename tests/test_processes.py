@@ -3,7 +3,6 @@
 import importlib
 import json
 import os
-import pickle
 import re
 import signal
 import socket
@@ -51,15 +50,6 @@ def share_or_die(self, index):
     return share(self, index)
 common._ShareOfBatches.__getitem__ = share_or_die
 """
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "small.pkl"
-    train, test = common.load_mnist()
-    parts = [(part.x[:size], part.y[:size]) for part, size in ((train, 1200), (test, 200))]
-    path.write_bytes(pickle.dumps(parts))
-    return path
 
 
 def start(script, arguments, data, output, variables=None, code="", backend="jax"):

@@ -3,7 +3,6 @@
 import importlib
 import json
 import os
-import pickle
 import re
 import resource
 import shlex
@@ -29,16 +28,6 @@ MORE = {
     "variable_length_seq": {"columns": 14, "bidirectional": False},
     "standardize": {"scaling": "unit"},
 }
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """The first digits of MNIST, so that the validation is quick too."""
-    path = tmp_path_factory.mktemp("data") / "small.pkl"
-    train, test = common.load_mnist()
-    parts = [(part.x[:size], part.y[:size]) for part, size in ((train, 1200), (test, 200))]
-    path.write_bytes(pickle.dumps(parts))
-    return path
 
 
 @pytest.fixture
