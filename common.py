@@ -161,7 +161,7 @@ def run(main: Callable, config_class: type[RunConfig]) -> None:
 def leave(message: str, code: int) -> NoReturn:
     """Print a message on stderr and exit."""
     print(message, file=sys.stderr)
-    if _PROCESS_VARIABLES[2] in os.environ:
+    if _PROCESS in os.environ:
         # At a usual exit JAX would wait for the other processes, which wait for this one.
         sys.stdout.flush()
         os._exit(code)
@@ -1316,9 +1316,9 @@ def train(
 # device. Training goes on with a copy of it that Keras spreads over all devices of all processes.
 # ---------------------------------------------------------------------------------------------
 
-_PROCESS_VARIABLES = tuple(
-    f"KERAS_DISTRIBUTION_{name}" for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
-)
+_ADDRESSES = "KERAS_DISTRIBUTION_JOB_ADDRESSES"
+_PROCESSES = "KERAS_DISTRIBUTION_NUM_PROCESSES"
+_PROCESS = "KERAS_DISTRIBUTION_PROCESS_ID"
 
 
 @contextlib.contextmanager
@@ -1333,16 +1333,16 @@ def join_processes(config: RunConfig) -> Iterator[RunConfig]:
         SettingError: the variables are incomplete, or the backend is not JAX.
         TrainingError: the first process cannot be reached within a minute.
     """
-    values = [os.environ.get(name) for name in _PROCESS_VARIABLES]
-    if values == [None] * 3:
+    addresses, number, index = map(os.environ.get, (_ADDRESSES, _PROCESSES, _PROCESS))
+    if addresses is number is index is None:
         yield config
         return
-    _check_process_variables(*values)
+    _check_process_variables(addresses, number, index)
     set_seed(config.seed)  # the same in all, without asking each other
     if process_id() == 0:
-        print(f"waiting for the other processes, {values[1]} in all", flush=True)
+        print(f"waiting for the other processes, {number} in all", flush=True)
     else:
-        _wait_for_the_first(values[0].split(",")[0])
+        _wait_for_the_first(addresses.split(",")[0])
     keras.distribution.initialize()
     with hold_back_output(), keras.distribution.DataParallel().scope():
         keras.Variable(0.0)  # first exchange: JAX connects the processes, and reports it
@@ -1365,23 +1365,23 @@ def join_processes(config: RunConfig) -> Iterator[RunConfig]:
 def _check_process_variables(addresses: str | None, number: str | None, index: str | None) -> None:
     if keras.backend.backend() != "jax":
         raise SettingError(
-            f"{_PROCESS_VARIABLES[0]} and its like are set, but the {keras.backend.backend()} "
+            f"{_ADDRESSES} and its like are set, but the {keras.backend.backend()} "
             f"backend trains in one process: set KERAS_BACKEND=jax, or unset them"
         )
-    for name, value in zip(_PROCESS_VARIABLES, (addresses, number, index), strict=True):
+    for name, value in (_ADDRESSES, addresses), (_PROCESSES, number), (_PROCESS, index):
         if value is None:
             raise SettingError(f"{name} is not set, but other KERAS_DISTRIBUTION_ variables are")
     if not re.fullmatch(r"[^,]+:\d+(,[^,]+:\d+)*", addresses):
-        raise SettingError(f"{_PROCESS_VARIABLES[0]}={addresses}: expected HOST:PORT[,HOST:PORT]")
+        raise SettingError(f"{_ADDRESSES}={addresses}: expected HOST:PORT[,HOST:PORT]")
     if not (number.isdecimal() and index.isdecimal() and int(index) < int(number)):
         raise SettingError(
-            f"{_PROCESS_VARIABLES[1]}={number}, {_PROCESS_VARIABLES[2]}={index}: expected a number "
+            f"{_PROCESSES}={number}, {_PROCESS}={index}: expected a number "
             f"of processes and one below it, counted from 0"
         )
     if addresses.count(",") and addresses.count(",") + 1 != int(number):
         raise SettingError(
-            f"{_PROCESS_VARIABLES[0]} names {addresses.count(',') + 1} processes, "
-            f"{_PROCESS_VARIABLES[1]} is {number}: name the first, or all"
+            f"{_ADDRESSES} names {addresses.count(',') + 1} processes, "
+            f"{_PROCESSES} is {number}: name the first, or all"
         )
 
 
@@ -1402,7 +1402,7 @@ def _wait_for_the_first(address: str, seconds: float = 60) -> None:
 
 def process_id() -> int:
     """Return the number of this process among those that train together, counted from 0."""
-    return int(os.environ.get(_PROCESS_VARIABLES[2], 0))
+    return int(os.environ.get(_PROCESS, 0))
 
 
 def leave_the_test_to_the_first_process() -> None:
@@ -1447,7 +1447,7 @@ def fit_on_all_devices(
                 **settings,
             )
         except RuntimeError as error:  # of JAX
-            if _PROCESS_VARIABLES[0] not in os.environ:
+            if _ADDRESSES not in os.environ:
                 raise
             raise TrainingError(
                 f"another process has ended or can't be reached ({_one_line(error)}): start all "
@@ -1461,6 +1461,9 @@ class _ShareOfBatches(keras.utils.PyDataset):
     def __init__(self, batches: keras.utils.PyDataset) -> None:
         super().__init__()
         self.batches = batches
+        self.devices = count_devices()
+        self.processes = int(os.environ.get(_PROCESSES, 1))
+        self.process = process_id()
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -1468,9 +1471,8 @@ class _ShareOfBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> Examples:
         batch = self.batches[index]
         # Every device gets equally many, so that a batch that can't be divided begins again.
-        size = math.ceil(len(batch.x) / count_devices()) * count_devices()
-        processes = int(os.environ.get(_PROCESS_VARIABLES[1], 1))
-        share = np.array_split(np.arange(size) % len(batch.x), processes)[process_id()]
+        size = math.ceil(len(batch.x) / self.devices) * self.devices
+        share = np.split(np.arange(size) % len(batch.x), self.processes)[self.process]
         return Examples(*(part[share] for part in batch))
 
 

@@ -2,12 +2,9 @@
 
 import importlib
 import json
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,6 +14,8 @@ from common import SettingError, TrainingError
 import keras
 import numpy as np
 import pytest
+import script_runs
+from script_runs import only_run
 
 ROOT = Path(__file__).parent.parent
 VARIABLES = ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
@@ -55,23 +54,12 @@ common._ShareOfBatches.__getitem__ = share_or_die
 def start(script, arguments, data, output, variables=None, code="", backend="jax"):
     if backend == "jax":
         pytest.importorskip("jax", reason="pip install -r requirements-jax.txt")
-    command = [f"{script}.py", *arguments, "--data", str(data), "--output", str(output)]
-    code = (
-        f"import runpy, sys\nsys.argv, sys.path[0] = {command!r}, {str(ROOT)!r}\n{code}\n"
-        f"runpy.run_path({str(ROOT / command[0])!r}, run_name='__main__')\n"
-    )
-    names = {f"KERAS_DISTRIBUTION_{name}": value for name, value in (variables or {}).items()}
+    environment = {f"KERAS_DISTRIBUTION_{name}": value for name, value in (variables or {}).items()}
     # What one test has compiled, the next need not.
-    names["JAX_COMPILATION_CACHE_DIR"] = str(data.parent / "compiled")
-    names["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    return subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=output.parent,
-        env=os.environ | {"KERAS_BACKEND": backend} | names,
-    )
+    environment["JAX_COMPILATION_CACHE_DIR"] = str(data.parent / "compiled")
+    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    environment["KERAS_BACKEND"] = backend
+    return script_runs.start(script, arguments, data, output, code, **environment)
 
 
 def start_two(script, arguments, data, output, codes=(SHOW_WEIGHTS, SHOW_WEIGHTS)):
@@ -82,11 +70,6 @@ def start_two(script, arguments, data, output, codes=(SHOW_WEIGHTS, SHOW_WEIGHTS
         start(script, arguments, data, output, dict(zip(VARIABLES, values, strict=True)), code)
         for values, code in zip(((address, "2", "0"), (address, "2", "1")), codes, strict=True)
     ]
-
-
-def only_run(output):
-    (folder,) = output.glob("*/*/")
-    return folder
 
 
 def read_history(folder):

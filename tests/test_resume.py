@@ -19,6 +19,8 @@ from common import DataError, SettingError
 import keras
 import numpy as np
 import pytest
+import script_runs
+from script_runs import only_run
 
 ROOT = Path(__file__).parent.parent
 TINY = {"train_size": 72, "test_size": 20, "epochs": 3, "units": 4, "batch_size": 24, "layers": 1}
@@ -37,11 +39,6 @@ def call(data):
         return module.main(module.Config(**TINY | MORE[script] | {"data": data} | settings))
 
     return call
-
-
-def only_run(output):
-    (folder,) = output.glob("*/*/")
-    return folder
 
 
 def assert_same_run(one, other):
@@ -85,23 +82,11 @@ def test_an_interrupted_run_goes_on_to_the_same_end(script, call, tmp_path, monk
     assert_same_run(only_run(tmp_path / "whole"), folder)
 
 
-SMALL = {"--train-size": 1000, "--test-size": 100, "--epochs": 3, "--units": 8, "--batch-size": 16}
-COMMAND = [
-    sys.executable,
-    str(ROOT / "classic.py"),
-    *(str(x) for pair in SMALL.items() for x in pair),
-]
+SMALL = ["--train-size=1000", "--test-size=100", "--epochs=3", "--units=8", "--batch-size=16"]
 
 
-def start(data, output, *arguments, code=None):
-    command = [*COMMAND, "--data", str(data), "--output", str(output), *arguments]
-    if code:  # run this first, in the process of the script
-        code += f"import runpy, sys\nsys.argv, sys.path[0] = {command[1:]!r}, {str(ROOT)!r}\n"
-        code += "runpy.run_path(sys.argv[0], run_name='__main__')\n"
-        command = [sys.executable, "-c", code]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=output.parent
-    )
+def start(data, output, *arguments, code=""):
+    return script_runs.start("classic", [*SMALL, *arguments], data, output, code)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +150,7 @@ def test_kill_9_while_the_checkpoint_is_saved(data, whole, tmp_path):
 def test_a_full_disk_is_one_line_and_no_half_file(tmp_path):
     """A limit on the size of files stands for a full disk: the network does not fit."""
     process = subprocess.Popen(
-        [*COMMAND, "--output", str(tmp_path / "runs")],
+        [sys.executable, str(ROOT / "classic.py"), *SMALL, "--output", str(tmp_path / "runs")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

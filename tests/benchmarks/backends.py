@@ -8,15 +8,12 @@ Prints a Markdown table of the test figures and of the seconds that training too
 
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
-from time_to_accuracy import processor
+from machine import machine
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPTS = {  # with the figure that counts
@@ -46,8 +43,7 @@ def train(command: str, backend: str) -> dict[str, float]:
 def main() -> None:
     """Print the table; exit with code 1 if a figure of the two is more than 0.2 points apart."""
     names = sys.argv[1:]
-    versions = ", ".join(f"{name} {version(name)}" for name in ("keras", "tensorflow", "jax"))
-    print(f"{date.today()}, {processor()}, Python {platform.python_version()}, {versions}\n")
+    print(machine("keras", "tensorflow", "jax"))
     print("| script | figure | with TensorFlow | with JAX | seconds | with JAX | JAX takes |")
     print("|---|---|---|---|---|---|---|")
     apart = False

@@ -12,13 +12,10 @@ import contextlib
 import importlib
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +25,7 @@ import common
 
 import keras
 import numpy as np
+from machine import machine
 
 
 class Task(NamedTuple):
@@ -177,15 +175,6 @@ def seconds_to(task: Task, curve: list[tuple[float, float]]) -> float:
     return next((seconds for seconds, figure in curve if task.reached(figure)), float("inf"))
 
 
-def processor() -> str:
-    """Name this machine's processor."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":")[1].strip()
-    return platform.processor() or platform.machine()
-
-
 def draw(curves: dict[str, list[list[tuple[float, float]]]], path: Path) -> None:
     """Draw the test errors over the seconds: first curve ours, last the recipe's."""
     from matplotlib.figure import Figure
@@ -206,8 +195,7 @@ def draw(curves: dict[str, list[list[tuple[float, float]]]], path: Path) -> None
 
 def main() -> None:
     """Train all, print the table, draw the picture."""
-    versions = ", ".join(f"{name} {version(name.lower())}" for name in ("Keras", "TensorFlow"))
-    print(f"{date.today()}, {processor()}, Python {platform.python_version()}, {versions}\n")
+    print(machine("keras", "tensorflow"))
     print("| until | recipe | seconds | at its end | ours | seconds | times faster |")
     print("|---|---|---|---|---|---|---|")
     curves = {}

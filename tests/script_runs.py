@@ -1,0 +1,33 @@
+"""Runs of a script in a process of its own, for several test files."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def start(script, arguments, data, output, code="", **environment):
+    """Start a script as a user does, or after some code in the same process."""
+    command = [str(ROOT / f"{script}.py"), *map(str, arguments)]
+    command += ["--data", str(data), "--output", str(output)]
+    if code:
+        code = (
+            f"import runpy, sys\nsys.argv, sys.path[0] = {command!r}, {str(ROOT)!r}\n{code}\n"
+            f"runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        )
+        command = ["-c", code]
+    return subprocess.Popen(
+        [sys.executable, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=output.parent,
+        env=os.environ | environment,
+    )
+
+
+def only_run(output):
+    (folder,) = output.glob("*/*/")
+    return folder
