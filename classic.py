@@ -27,6 +27,7 @@ class Config(common.RunConfig):
     bidirectional: bool = False  # read the rows in both directions
     distortion: common.Share = 0.0  # most that a digit is turned (radians), stretched and slanted
     shift: NonNegativeFloat = 0.0  # most that a digit moves, in pixels
+    elastic: NonNegativeFloat = 0.0  # how far its parts move on their own, in pixels, typically
     dropout: common.Share = 0.0  # share of each recurrent layer's outputs dropped in training
     epochs: PositiveInt = 3  # times that the network sees every training image
     batch_size: PositiveInt = 128  # images of one weight update
@@ -73,7 +74,9 @@ def main(config: Config) -> dict[str, float]:
     train, validation, test = common.load_digits(config)
 
     def compose(random: np.random.Generator) -> common.Examples:
-        moved = common.distorted(train.x, config.distortion, config.shift, random)
+        moved = common.distorted(
+            *(train.x, config.distortion, config.shift, random, config.elastic)
+        )
         return common.shuffled(common.Examples(moved, train.y), random)
 
     batches = common.EpochBatches(compose, config.batch_size, config.seed)

@@ -24,6 +24,7 @@ class Config(common.RunConfig):
     digits: PositiveInt = 5  # digits on a strip
     distortion: common.Share = 0.1  # most that a digit is turned (radians), stretched and slanted
     shift: NonNegativeFloat = 2.0  # most that a digit moves, in pixels
+    elastic: NonNegativeFloat = 0.0  # how far its parts move on their own, in pixels, typically
     cell: Literal["SimpleRNN", "GRU", "LSTM"] = "GRU"  # kind of recurrent layer
     units: PositiveInt = 128  # units of each recurrent layer and direction
     layers: PositiveInt = 2  # recurrent layers, one on top of the other
@@ -72,7 +73,7 @@ def main(config: Config) -> dict[str, float]:
     common.set_seed(config.seed)
     compose, validation, test = common.load_strips(
         *(config, config.digits, config.digits),
-        *(config.distortion, config.shift, config.columns),
+        *(config.distortion, config.shift, config.elastic, config.columns),
     )
     batches = common.EpochBatches(
         lambda random: common.stack_equal(compose(random), "training"),

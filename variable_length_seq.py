@@ -28,6 +28,7 @@ class Config(common.RunConfig):
     buckets: bool = True  # batches of similar length, to pad less
     distortion: common.Share = 0.1  # most that a digit is turned (radians), stretched and slanted
     shift: NonNegativeFloat = 1.0  # most that a digit moves, in pixels
+    elastic: NonNegativeFloat = 0.0  # how far its parts move on their own, in pixels, typically
     cell: Literal["SimpleRNN", "GRU", "LSTM"] = "GRU"  # kind of recurrent layer
     units: PositiveInt = 128  # units of each recurrent layer and direction
     layers: PositiveInt = 2  # recurrent layers, one on top of the other
@@ -93,7 +94,7 @@ def main(config: Config) -> dict[str, float]:
     common.set_seed(config.seed)
     compose, validation, test = common.load_strips(
         *(config, config.shortest, config.longest),
-        *(config.distortion, config.shift, config.columns),
+        *(config.distortion, config.shift, config.elastic, config.columns),
     )
 
     def compose_in_buckets(random: np.random.Generator) -> common.Examples:

@@ -26,7 +26,7 @@ def main() -> None:
     common.set_seed(config.seed)
     compose, _, _ = common.load_strips(
         *(config, config.shortest, config.longest),
-        *(config.distortion, config.shift, config.columns),
+        *(config.distortion, config.shift, config.elastic, config.columns),
     )
 
     def compose_in_buckets(random):
