@@ -232,6 +232,42 @@ def test_distortions_turn_stretch_and_slant():
     assert 0.7 < leaning.max() < 2.5
 
 
+def test_elastic_distortion_too_small_to_see_changes_nothing():
+    """Two ways to interpolate agree, over edges that hold ink too."""
+    images = np.random.default_rng(1).integers(0, 256, (1500, 12, 9), dtype=np.uint8)
+    affine, elastic = (
+        common.distorted(images, 0.2, 2, np.random.default_rng(0), size) for size in (0, 1e-9)
+    )
+    assert elastic.dtype == np.uint8
+    assert elastic.shape == images.shape
+    np.testing.assert_allclose(elastic.astype(int), affine, atol=1)
+
+
+def test_elastic_distortion_moves_parts_apart():
+    """Two dots near each other move alike, dots far from each other do not."""
+    images = np.zeros((3, 1500, 28, 28), np.uint8)
+    places = (10, 10), (10, 12), (10, 24)  # (y, x)
+    for dotted, (y, x) in zip(images, places, strict=True):
+        dotted[:, y, x] = 255
+    y, x = np.indices((28, 28))
+    ways = []
+    for dotted, (top, left) in zip(images, places, strict=True):
+        bent = common.distorted(dotted, 0, 0, np.random.default_rng(0), 0.7).astype(float)
+        ink = bent.sum(axis=(1, 2))
+        assert ink.min() > 0
+        ways.append(
+            [(bent * y).sum((1, 2)) / ink - top, (bent * x).sum((1, 2)) / ink - left],
+        )
+    ways = np.array(ways)  # (dot, axis, image)
+    assert np.abs(ways.mean(axis=2)).max() < 0.1
+    assert 0.4 < ways.std(axis=2).min() < ways.std(axis=2).max() < 0.9
+    for axis in range(2):
+        correlation = np.corrcoef(ways[:, axis])
+        assert correlation[0, 1] > 0.7
+        assert abs(correlation[0, 2]) < 0.15
+    assert abs(np.corrcoef(ways[0])[0, 1]) < 0.1
+
+
 # -- loading ----------------------------------------------------------------------------------
 
 PICKLES = Path(__file__).parent / "pickles"
@@ -241,8 +277,10 @@ class Config(common.RunConfig):
     """Settings of a run, as the scripts have them."""
 
 
-def load(config, shortest=5, longest=5, distortion=0.0, shift=0.0, columns=1):
-    compose, *rest = common.load_strips(config, shortest, longest, distortion, shift, columns)
+def load(config, shortest=5, longest=5, distortion=0.0, shift=0.0, elastic=0.0, columns=1):
+    compose, *rest = common.load_strips(
+        config, shortest, longest, distortion, shift, elastic, columns
+    )
     if shortest < longest:
         return compose, *rest
     stack = common.stack_equal
