@@ -27,7 +27,7 @@ class Config(common.RunConfig):
     bidirectional: bool = False  # read the rows in both directions
     distortion: common.Share = 0.0  # most that a digit is turned (radians), stretched and slanted
     shift: NonNegativeFloat = 0.0  # most that a digit moves, in pixels
-    elastic: NonNegativeFloat = 0.0  # how far its parts move on their own, in pixels, typically
+    elastic: NonNegativeFloat = 0.0  # how far parts of a digit move on their own, in pixels
     dropout: common.Share = 0.0  # share of each recurrent layer's outputs dropped in training
     epochs: PositiveInt = 3  # times that the network sees every training image
     batch_size: PositiveInt = 128  # images of one weight update

@@ -766,8 +766,8 @@ def distorted(
     def transformed(images: np.ndarray, maps: np.ndarray, *moves: np.ndarray) -> np.ndarray:
         pixels = images.astype(np.float32)
         if moves:
-            # The images one below the other, each with a margin of 0, are one: interpolation
-            # between two neighbours takes half the time of one between three.
+            # One tall image, all images below each other, each with a margin of 0: interpolation
+            # along two axes takes half the time of that along three.
             pixels = np.pad(pixels, ((0, 0), (1, 1), (1, 1)))
             new = keras.ops.image.map_coordinates(
                 pixels.reshape(-1, width + 2), _origins(maps, *moves, height, width), order=1
@@ -788,7 +788,15 @@ def distorted(
 
 
 def _origins(maps: np.ndarray, moves: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Find where each pixel comes from in images one below the other: (y, x), (n, height, width)."""
+    """Find where each pixel comes from, as (y, x) in a pile of all images with their margins.
+
+    Args:
+        maps: (n, 6), of `distorted`.
+        moves: ways (x, y) that the points of a grid move, (n, rows, columns, 2).
+
+    Returns:
+        (2, n, height, width), in pixels.
+    """
     field = keras.ops.image.resize(
         moves, (height, width), interpolation="bicubic", data_format="channels_last"
     )

@@ -28,7 +28,7 @@ class Config(common.RunConfig):
     buckets: bool = True  # batches of similar length, to pad less
     distortion: common.Share = 0.1  # most that a digit is turned (radians), stretched and slanted
     shift: NonNegativeFloat = 1.0  # most that a digit moves, in pixels
-    elastic: NonNegativeFloat = 0.0  # how far its parts move on their own, in pixels, typically
+    elastic: NonNegativeFloat = 0.0  # how far parts of a digit move on their own, in pixels
     cell: Literal["SimpleRNN", "GRU", "LSTM"] = "GRU"  # kind of recurrent layer
     units: PositiveInt = 128  # units of each recurrent layer and direction
     layers: PositiveInt = 2  # recurrent layers, one on top of the other
