@@ -74,9 +74,7 @@ def main(config: Config) -> dict[str, float]:
     train, validation, test = common.load_digits(config)
 
     def compose(random: np.random.Generator) -> common.Examples:
-        moved = common.distorted(
-            *(train.x, config.distortion, config.shift, random, config.elastic)
-        )
+        moved = common.distorted(train.x, random, config.distortion, config.shift, config.elastic)
         return common.shuffled(common.Examples(moved, train.y), random)
 
     batches = common.EpochBatches(compose, config.batch_size, config.seed)

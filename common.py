@@ -725,9 +725,9 @@ def compose_strips(
 
 def distorted(
     images: np.ndarray,
-    distortion: float,
-    shift: float,
     random: np.random.Generator,
+    distortion: float,
+    shift: float = 0.0,
     elastic: float = 0.0,
 ) -> np.ndarray:
     """Turn, stretch, slant, move and bend each image at random, with bilinear interpolation.
@@ -813,10 +813,10 @@ def load_strips(
     config: RunConfig,
     shortest: int,
     longest: int,
-    distortion: float,
-    shift: float,
-    elastic: float,
-    columns: int,
+    columns: int = 1,
+    distortion: float = 0.0,
+    shift: float = 0.0,
+    elastic: float = 0.0,
 ) -> tuple[Callable[[np.random.Generator], Examples], Examples, Examples]:
     """Load strips, composed of digits or, from a pickle of sequences, as they are.
 
@@ -834,6 +834,7 @@ def load_strips(
 
     Args:
         columns: timesteps that make one step of the network's output.
+        distortion, shift, elastic: of the training digits, see `distorted`.
 
     Raises:
         DataError: the file cannot be read, holds neither digits nor sequences, or a sequence has
@@ -874,7 +875,7 @@ def load_strips(
     )
 
     def compose(random: np.random.Generator) -> Examples:
-        moved = Examples(distorted(train.x, distortion, shift, random, elastic), train.y)
+        moved = Examples(distorted(train.x, random, distortion, shift, elastic), train.y)
         strips = compose_strips(moved, shortest, longest, random)
         return Examples(*(part[: config.train_size] for part in strips))
 

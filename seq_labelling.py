@@ -72,8 +72,8 @@ def main(config: Config) -> dict[str, float]:
     """Train and test the network; return the figures of the test."""
     common.set_seed(config.seed)
     compose, validation, test = common.load_strips(
-        *(config, config.digits, config.digits),
-        *(config.distortion, config.shift, config.elastic, config.columns),
+        *(config, config.digits, config.digits, config.columns),
+        *(config.distortion, config.shift, config.elastic),
     )
     batches = common.EpochBatches(
         lambda random: common.stack_equal(compose(random), "training"),

@@ -93,8 +93,8 @@ def main(config: Config) -> dict[str, float]:
         )
     common.set_seed(config.seed)
     compose, validation, test = common.load_strips(
-        *(config, config.shortest, config.longest),
-        *(config.distortion, config.shift, config.elastic, config.columns),
+        *(config, config.shortest, config.longest, config.columns),
+        *(config.distortion, config.shift, config.elastic),
     )
 
     def compose_in_buckets(random: np.random.Generator) -> common.Examples:

@@ -39,7 +39,7 @@ def test_recurrent_layers_are_those_that_cudnn_has(cell):
 @pytest.mark.parametrize("columns", [1, 4])
 def test_padding_is_on_the_right_and_no_sequence_is_all_padding(columns):
     config = common.RunConfig(train_size=200)
-    compose, *_ = common.load_strips(config, 2, 5, 0.1, 1, columns)
+    compose, *_ = common.load_strips(config, 2, 5, columns, 0.1, 1)
     for epoch in range(3):
         strips = compose(np.random.default_rng(epoch))
         padded = common.pad(strips.x, columns)

@@ -127,7 +127,7 @@ def test_a_network_trained_with_jax_reads_the_same_with_tensorflow(runs, data):
             _, _, test = common.load_digits(config)
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         else:
-            *_, test = common.load_strips(config, config.shortest, config.longest, 0, 0, 14)
+            *_, test = common.load_strips(config, config.shortest, config.longest, 14)
             test = common.Examples(common.pad(test.x, 14), test.y)
             loss = keras.losses.CTC()
         network = keras.saving.load_model(run / "model.keras", compile=False)

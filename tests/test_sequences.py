@@ -203,10 +203,10 @@ def test_distortions():
     images = np.zeros((400, 15, 11), np.uint8)
     images[:, 7, 5] = 200
     for distortion in 0, 1e-9:
-        unmoved = common.distorted(images, distortion, 0, random)
+        unmoved = common.distorted(images, random, distortion)
         np.testing.assert_array_equal(unmoved, images)
     # The centre only moves, by up to two pixels each way, and its ink stays the same.
-    moved = common.distorted(images, 0, 2, random)
+    moved = common.distorted(images, random, 0, shift=2)
     assert moved.dtype == np.uint8
     rows, columns = np.indices((15, 11))
     ink = moved.sum(axis=(1, 2))
@@ -222,7 +222,7 @@ def test_distortions_turn_stretch_and_slant():
     """A bar one pixel wide and 9 long, stretched by up to a quarter along both axes."""
     images = np.zeros((500, 19, 19), np.uint8)
     images[:, 5:14, 9] = 255
-    bars = common.distorted(images, 0.25, 0, np.random.default_rng(0))
+    bars = common.distorted(images, np.random.default_rng(0), 0.25)
     areas = bars.sum(axis=(1, 2)) / 255
     assert 9 / 1.25**2 - 1 < areas.min() < 7
     assert 13 < areas.max() < 9 / 0.75**2 + 1
@@ -236,7 +236,7 @@ def test_elastic_distortion_too_small_to_see_changes_nothing():
     """Two ways to interpolate agree, over edges that hold ink too."""
     images = np.random.default_rng(1).integers(0, 256, (1500, 12, 9), dtype=np.uint8)
     affine, elastic = (
-        common.distorted(images, 0.2, 2, np.random.default_rng(0), size) for size in (0, 1e-9)
+        common.distorted(images, np.random.default_rng(0), 0.2, 2, size) for size in (0, 1e-9)
     )
     assert elastic.dtype == np.uint8
     assert elastic.shape == images.shape
@@ -252,7 +252,7 @@ def test_elastic_distortion_moves_parts_apart():
     y, x = np.indices((28, 28))
     ways = []
     for dotted, (top, left) in zip(images, places, strict=True):
-        bent = common.distorted(dotted, 0, 0, np.random.default_rng(0), 0.7).astype(float)
+        bent = common.distorted(dotted, np.random.default_rng(0), 0, elastic=0.7).astype(float)
         ink = bent.sum(axis=(1, 2))
         assert ink.min() > 0
         ways.append(
@@ -277,10 +277,8 @@ class Config(common.RunConfig):
     """Settings of a run, as the scripts have them."""
 
 
-def load(config, shortest=5, longest=5, distortion=0.0, shift=0.0, elastic=0.0, columns=1):
-    compose, *rest = common.load_strips(
-        config, shortest, longest, distortion, shift, elastic, columns
-    )
+def load(config, shortest=5, longest=5, columns=1, distortion=0.0):
+    compose, *rest = common.load_strips(config, shortest, longest, columns, distortion)
     if shortest < longest:
         return compose, *rest
     stack = common.stack_equal

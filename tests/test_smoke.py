@@ -93,7 +93,7 @@ def load_test(script, config):
         return common.load_digits(config)[2]
     equal = script == "seq_labelling"
     lengths = (config.digits, config.digits) if equal else (config.shortest, config.longest)
-    _, _, test = common.load_strips(config, *lengths, 0, 0, 4)
+    _, _, test = common.load_strips(config, *lengths, 4)
     return (
         common.stack_equal(test, "test") if equal else common.Examples(common.pad(test.x), test.y)
     )

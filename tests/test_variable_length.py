@@ -23,7 +23,7 @@ def trained(tmp_path_factory):
     config = Config(**SMALL, output=tmp_path_factory.mktemp("runs"))
     variable_length_seq.main(config)
     (folder,) = config.output.glob("variable_length_seq/*")
-    _, _, test = common.load_strips(config, 2, 5, 0, 0, 4)
+    _, _, test = common.load_strips(config, 2, 5, 4)
     return keras.saving.load_model(folder / "model.keras"), test
 
 
@@ -178,7 +178,7 @@ def test_buckets_hold_every_sequence_once_and_are_shuffled_anew():
 
 
 def test_buckets_leave_at_most_5_percent_of_padding():
-    compose, _, _ = common.load_strips(Config(), 2, 5, 0, 0, 4)
+    compose, _, _ = common.load_strips(Config(), 2, 5, 4)
     shares = []
     for order in (lambda x, _: x, lambda x, random: common.bucketed(x, 64, random)):
         batches = common.EpochBatches(
@@ -214,7 +214,7 @@ def test_batches_of_equal_length_may_come_first(tmp_path):
 @pytest.mark.parametrize("name", ["lists_protocol2", "object_arrays_protocol1"])
 def test_ragged_pickles_of_python_2(name):
     path = PICKLES / f"python2_sequences_{name}.pkl.gz"
-    compose, validation, test = common.load_strips(Config(data=path), 2, 5, 0, 0, 1)
+    compose, validation, test = common.load_strips(Config(data=path), 2, 5)
     assert [len(strip) for strip in test.x] == [12, 18, 24, 12, 18, 24]
     assert test.y[:3].tolist() == [[1, 2, 0, 0], [2, 3, 4, 0], [3, 4, 5, 6]]
     expected = np.arange(12 * 3).reshape(12, 3) % 7 / 8 * 256

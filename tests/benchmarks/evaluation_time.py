@@ -22,7 +22,7 @@ ROUNDS = 7
 def main() -> None:
     """Print the ratio of evaluation to forward pass, median of all rounds."""
     network = keras.saving.load_model(sys.argv[1])
-    strips = common.load_strips(common.RunConfig(), 5, 5, 0, 0, 1)[2]
+    strips = common.load_strips(common.RunConfig(), 5, 5)[2]
     test = common.stack_equal(strips, "test")
 
     def forward():

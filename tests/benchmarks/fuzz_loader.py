@@ -271,7 +271,7 @@ def load(path: Path) -> tuple[str, float]:
     config = common.RunConfig(data=path)
     for loader in (
         lambda: common.load_digits(config),
-        lambda: common.load_strips(config, 1, 2, 0, 0, 1),
+        lambda: common.load_strips(config, 1, 2),
     ):
         gc.collect()  # an error holds on to what was loaded before it; a script ends with it
         start = time.perf_counter()

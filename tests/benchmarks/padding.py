@@ -25,8 +25,8 @@ def main() -> None:
     config = Config(train_size=STRIPS)
     common.set_seed(config.seed)
     compose, _, _ = common.load_strips(
-        *(config, config.shortest, config.longest),
-        *(config.distortion, config.shift, config.elastic, config.columns),
+        *(config, config.shortest, config.longest, config.columns),
+        *(config.distortion, config.shift, config.elastic),
     )
 
     def compose_in_buckets(random):
