@@ -6,26 +6,48 @@ What follows the script's name is handed to it. The runs are written to runs/ as
 """
 
 import json
+import os
 import re
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 
+from machine import machine
+
 ROOT = Path(__file__).parent.parent.parent
 SEEDS = 0, 1, 2
 
 
+def train(
+    script: str, arguments: list[str], seed: int, **environment: str
+) -> dict[str, dict[str, float | None]]:
+    """Run a script; return what it wrote to metrics.json.
+
+    Returns:
+        Metrics by what was trained: standardize.py names its networks, the others have one.
+    """
+    printed = subprocess.run(
+        [sys.executable, ROOT / script, *arguments, "--seed", str(seed)],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+    runs = {}
+    for folder in map(Path, re.findall(r"^wrote (.+)$", printed, re.MULTILINE)):
+        name = folder.name if script == "standardize.py" else script
+        runs[name] = json.loads((folder / "metrics.json").read_text())
+    return runs
+
+
 def main() -> None:
-    """Run, read each run's metrics.json, print mean and spread of every test figure."""
+    """Run, print each run's metrics, then mean and spread of every test figure."""
     script, *arguments = sys.argv[1:]
-    runs: dict[str, list[dict]] = {}  # by what is trained: standardize.py trains three networks
+    print(machine("keras", "tensorflow"))
+    runs: dict[str, list[dict]] = {}
     for seed in SEEDS:
-        command = [sys.executable, ROOT / script, *arguments, "--seed", str(seed)]
-        printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-        for folder in map(Path, re.findall(r"^wrote (.+)$", printed, re.MULTILINE)):
-            name = folder.name if script == "standardize.py" else script
-            metrics = json.loads((folder / "metrics.json").read_text())
+        for name, metrics in train(script, arguments, seed).items():
             runs.setdefault(name, []).append(metrics)
             print(f"{name}, seed {seed}: {metrics}", flush=True)
     for name, metrics in runs.items():

@@ -6,16 +6,11 @@
 Prints a Markdown table of the test figures and of the seconds that training took.
 """
 
-import json
-import os
-import re
-import subprocess
 import sys
-from pathlib import Path
 
+from accuracy import train
 from machine import machine
 
-ROOT = Path(__file__).parent.parent.parent
 SCRIPTS = {  # with the figure that counts
     "classic.py": "test_accuracy",
     "seq_labelling.py": "test_label_error_rate",
@@ -26,20 +21,6 @@ BACKENDS = "tensorflow", "jax"
 MOST_APART = 0.002
 
 
-def train(command: str, backend: str) -> dict[str, float]:
-    """Run a script with seed 0; return what it wrote to metrics.json."""
-    script, *arguments = command.split()
-    printed = subprocess.run(
-        [sys.executable, ROOT / script, *arguments, "--seed", "0"],
-        env=os.environ | {"KERAS_BACKEND": backend},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout
-    (folder,) = re.findall(r"^wrote (.+)$", printed, re.MULTILINE)
-    return json.loads(Path(folder, "metrics.json").read_text())
-
-
 def main() -> None:
     """Print the table; exit with code 1 if a figure of the two is more than 0.2 points apart."""
     names = sys.argv[1:]
@@ -48,9 +29,14 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     apart = False
     for command, figure in SCRIPTS.items():
-        if names and command.split()[0] not in names:
+        script, *arguments = command.split()
+        if names and script not in names:
             continue
-        runs = [train(command, backend) for backend in BACKENDS]
+        runs = [
+            metrics
+            for backend in BACKENDS
+            for metrics in train(script, arguments, seed=0, KERAS_BACKEND=backend).values()
+        ]
         figures = [run[figure] for run in runs]
         seconds = [run["training_seconds"] for run in runs]
         print(

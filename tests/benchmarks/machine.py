@@ -1,6 +1,7 @@
 """What a benchmark says of the machine above its tables."""
 
 import contextlib
+import os
 import platform
 from datetime import date
 from importlib.metadata import version
@@ -8,9 +9,10 @@ from pathlib import Path
 
 
 def machine(*packages: str) -> str:
-    """Name the date, the processor, and the versions of Python and of packages."""
+    """Name the date, the processor and its cores, the versions of Python and of packages."""
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    return f"{date.today()}, {processor()}, Python {platform.python_version()}, {versions}\n"
+    python = f"Python {platform.python_version()}"
+    return f"{date.today()}, {os.cpu_count()} cores of {processor()}, {python}, {versions}\n"
 
 
 def processor() -> str:

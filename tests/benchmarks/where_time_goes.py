@@ -13,8 +13,6 @@ import contextlib
 import functools
 import importlib
 import json
-import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -22,9 +20,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from machine import machine
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
@@ -247,10 +246,7 @@ def print_step() -> None:
 
 def main() -> None:
     """Print all tables."""
-    versions = ", ".join(f"{name} {version(name.lower())}" for name in ("Keras", "TensorFlow"))
-    print(
-        f"{date.today()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}\n"
-    )
+    print(machine("keras", "tensorflow"))
     print_parts()
     print_growth()
     print_step()
