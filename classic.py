@@ -83,7 +83,7 @@ def main(config: Config) -> dict[str, float]:
     network = classif_rnn_network(
         T, D, config.cell, config.units, config.layers, config.bidirectional, config.dropout
     )
-    # A SimpleRNN's gradients explode sooner than those of the cells with gates.
+    # A SimpleRNN wants smaller steps: no gate keeps its state while the weights change.
     peak = config.learning_rate or (0.001 if config.cell == "SimpleRNN" else 0.008)
     schedule = common.one_cycle(peak, config.epochs * len(batches), config.warmup)
     network.compile(

@@ -858,8 +858,11 @@ def load_strips(
 
     train, test = _join_digits(config.data, parts)
     train, validation = split_validation(train, config.data)
-    if min(len(validation.x), len(test.x)) < longest:
-        raise DataError(f"{config.data}: too few digits for strips of {longest}")
+    fewest = min(len(validation.x), len(test.x))
+    if fewest < longest:
+        raise SettingError(
+            f"strips of {longest:,} digits, but {config.data} has {fewest:,} to validate or test"
+        )
     steps = longest * train.x.shape[2] // columns
     if steps < 2 * longest - 1:
         raise SettingError(
@@ -949,7 +952,7 @@ def check_labels_fit(labels: np.ndarray, steps: np.ndarray, where: str) -> None:
         raise DataError(
             f"{where} sequence {index}: {(labels[index] != BLANK).sum()} labels, "
             f"{repeats[index].sum()} of them repeated, take {needed[index]} steps, but there are "
-            f"{steps[index]}"
+            f"{steps[index]}; a smaller --columns makes more"
         )
 
 
@@ -1116,7 +1119,8 @@ def muon(
     """Make the optimizer of all scripts: Muon, without weight decay, with clipped gradients.
 
     Muon makes the update of each weight matrix of the recurrent layers orthogonal, so that it
-    learns in all directions alike. Biases and the layer named "logits" learn as with Adam.
+    learns in all directions alike; of a GRU's two rows of biases too, because they are a matrix.
+    All other biases and the layer named "logits" learn as with Adam.
 
     Source: K. Jordan, Muon (2024), https://kellerjordan.github.io/posts/muon
     """
@@ -1195,7 +1199,7 @@ def _folder_to_resume(script: str, config: RunConfig) -> Path:
         before = json.loads((folder / "config.json").read_text())
         if before.keys() != now.keys():
             raise ValueError
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):  # no file, no JSON, no dictionary, other keys
         raise SettingError(f"--resume {folder}: there is no run of {Path(script).name}") from None
     different = [name for name in now if name != "output" and now[name] != before[name]]
     if different:
@@ -1209,7 +1213,7 @@ def _folder_to_resume(script: str, config: RunConfig) -> Path:
 def is_finished(folder: Path) -> bool:
     """Tell whether the run in this folder has been tested."""
     with contextlib.suppress(OSError, ValueError):
-        return len(json.loads((folder / "metrics.json").read_text())) > 1
+        return set(json.loads((folder / "metrics.json").read_text())) > {_SECONDS}
     return False
 
 
@@ -1222,7 +1226,7 @@ def written_beside(path: Path) -> Iterator[Path]:
     unfinished = path.with_name(f"unfinished_{path.name}")
     try:
         yield unfinished
-        with unfinished.open("rb") as file:
+        with unfinished.open("r+b") as file:  # Windows wants to write what it flushes
             os.fsync(file.fileno())  # the content before the name, also in a power cut
         os.replace(unfinished, path)
     finally:
@@ -1786,9 +1790,11 @@ def print_predictions(config: RunConfig, script: str) -> None:
     """Print what a trained network reads in each picture of the settings, with its probability.
 
     Raises:
-        SettingError: there is no trained network.
+        SettingError: there is no trained network, or a file of this name can't be a picture.
         DataError: the network or a picture cannot be read.
     """
+    if config.seen and config.seen.suffix.lower() not in (".png", ".jpg", ".pdf", ".svg"):
+        raise SettingError(f"--seen {config.seen}: the name must end in .png, .jpg, .pdf or .svg")
     path = config.model or newest_model(config.output / Path(script).stem)
     try:
         network = keras.saving.load_model(path, compile=False)
@@ -1800,6 +1806,9 @@ def print_predictions(config: RunConfig, script: str) -> None:
         raise DataError(f"{path} is not a network of these scripts")
     if "steps" in names:
         network = for_any_length(network)
+    elif network.input_shape[1] != size:
+        shape = f"{network.input_shape[1]} x {size}"
+        raise DataError(f"{path} reads images of {shape}, but pictures are brought to a square")
     failed, seen = False, []
     for picture in config.predict:
         try:
@@ -1870,7 +1879,10 @@ def find_ink(path: Path) -> np.ndarray:
     """
     try:
         with Image.open(path) as picture:
-            picture = ImageOps.exif_transpose(picture).convert("RGBA")
+            picture = ImageOps.exif_transpose(picture)
+            if picture.mode.startswith("I"):  # 16 bits a pixel, of which Pillow would cut off
+                picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+            picture = picture.convert("RGBA")
             picture.thumbnail((2000, 2000))  # more of a photo only takes time
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or "not a picture that Pillow can read"

@@ -92,8 +92,8 @@ def main(config: Config) -> dict[str, float]:
         *(config.bidirectional, config.columns, config.dropout),
     )
     schedule = common.one_cycle(config.learning_rate, config.epochs * len(batches), config.warmup)
-    # The first epoch predicts little but blanks; a large learning rate with a warm-up and short
-    # gradients leaves that plateau soonest.
+    # The first epoch predicts little but blanks; a large learning rate with a warm-up leaves that
+    # plateau soonest.
     network.compile(
         optimizer=common.muon(schedule, config.clip_norm),
         loss=keras.losses.CTC(),

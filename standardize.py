@@ -122,10 +122,13 @@ def main(config: Config) -> dict[str, dict[str, float]]:
     trained, metrics = {}, {}
     for scaling in SCALINGS if config.scaling == "all" else [config.scaling]:
         print(f"\ntraining on {scaling} pixels\n")
-        trained[scaling] = train_network(
-            config.model_copy(update={"scaling": scaling}),
-            *(architecture, train, validation, folder / scaling),
-        )
+        try:
+            trained[scaling] = train_network(
+                config.model_copy(update={"scaling": scaling}),
+                *(architecture, train, validation, folder / scaling),
+            )
+        except common.Interrupted:  # to be resumed as a whole
+            raise common.Interrupted(str(folder)) from None
     # The test set is used from here on, once for each network.
     for scaling in trained:
         print(f"\ntest on {scaling} pixels")

@@ -5,8 +5,11 @@ import os
 import common
 from common import Examples
 
+import keras
 import numpy as np
 import pytest
+
+from classic import classif_rnn_network
 
 
 def import_noisily(error=None):
@@ -43,6 +46,30 @@ def test_one_cycle_of_few_steps_is_finite(steps, warmup):
     rates = [float(schedule(step)) for step in range(steps)]
     assert np.isfinite(rates).all()
     assert max(rates) > 0
+
+
+@pytest.mark.parametrize("cell", ["SimpleRNN", "GRU", "LSTM"])
+def test_which_updates_are_orthogonal(cell):
+    """An orthogonal update has equal singular values, Adam's first one has equal entries."""
+    network = classif_rnn_network(5, 7, cell, units=6, depth=2)
+    random = np.random.default_rng(0)
+    before = network.get_weights()
+    gradients = [
+        keras.ops.convert_to_tensor(random.normal(size=weights.shape), "float32")
+        for weights in before
+    ]
+    variables = network.trainable_variables
+    common.muon(0.01, clip_norm=1.0).apply(gradients, variables)
+    after = network.get_weights()
+    for variable, old, new in zip(variables, before, after, strict=True):
+        update = new - old
+        if "logits" in variable.path or update.ndim == 1:
+            np.testing.assert_allclose(np.abs(update), 0.01, rtol=0.02)
+        else:
+            values = np.linalg.svd(update, compute_uv=False)
+            assert 0 < values.max() < 2 * values.min()
+    matrices = [variable.path for variable in variables if len(variable.shape) == 2]
+    assert sum("bias" in path for path in matrices) == (2 if cell == "GRU" else 0)
 
 
 def test_batches_depend_on_seed_and_epoch_alone():

@@ -42,7 +42,7 @@ def test_a_picture_of_a_digit_comes_back_to_what_it_was(picture):
 
 
 @pytest.mark.parametrize(
-    "change", ["invert", "grey paper", "shadow", "colour", "jpeg", "transparent"]
+    "change", ["invert", "grey paper", "shadow", "colour", "jpeg", "transparent", "16 bits"]
 )
 def test_paper_ink_and_format_make_no_difference(change, digits, tmp_path):
     page = np.pad(digits.x[0], 20).repeat(4, axis=0).repeat(4, axis=1).astype(float)
@@ -63,6 +63,8 @@ def test_paper_ink_and_format_make_no_difference(change, digits, tmp_path):
         ink = np.zeros((*page.shape, 4), np.uint8)
         ink[..., 3] = page
         changed = Image.fromarray(ink)
+    elif change == "16 bits":
+        changed = Image.fromarray((65535 - 257 * page).astype(np.uint16))
     else:
         changed = dark_on_light
     changed.save(path)
@@ -139,12 +141,21 @@ def test_strips_of_any_width(module, length, digits, tmp_path, monkeypatch, capf
 def test_a_network_for_one_length_reads_alike_at_another(digits, tmp_path):
     network = seq_labelling.rnn_seqlab_network(140, 28, units=4)
     strip = common.compose_strips(digits, 5, 5, np.random.default_rng(0)).x[0]
-    longer = seq_labelling.rnn_seqlab_network(140, 28, units=4)
+    longer = seq_labelling.rnn_seqlab_network(168, 28, units=4)
     longer.set_weights(network.get_weights())
     logits = network.predict_on_batch(strip[None])
     expected = common.confidences(common.read_labels(logits), logits)[0]
     _, probability = common.predict_labels(common.for_any_length(longer), strip.T)
     assert probability == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_network_for_images_that_are_not_square_is_refused(tmp_path, monkeypatch, capfd):
+    classic.classif_rnn_network(5, 3, units=4).save(tmp_path / "model.keras")
+    with pytest.raises(SystemExit, match="1"):
+        predict(
+            classic, ["--model", tmp_path / "model.keras", "--predict", "x"], monkeypatch, capfd
+        )
+    assert "reads images of 5 x 3, but" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -153,6 +164,7 @@ def test_a_network_for_one_length_reads_alike_at_another(digits, tmp_path):
         (["--predict", "x.png"], 2, "no trained network in runs/classic"),
         (["--predict", "x.png", "--model", "none.keras"], 1, "none.keras is not a network"),
         (["--model", "none.keras"], 2, "--model goes with --predict"),
+        (["--predict", "x.png", "--seen", "seen"], 2, "--seen seen: the name must end in .png"),
     ],
 )
 def test_what_prediction_needs(arguments, code, message, tmp_path, monkeypatch, capfd):

@@ -75,11 +75,14 @@ def test_an_interrupted_run_goes_on_to_the_same_end(script, call, tmp_path, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(common.StopOnInfiniteLoss, "on_train_batch_end", interrupt)
-        with pytest.raises(common.Interrupted):
+        with pytest.raises(common.Interrupted) as interrupted:
             call(script, output=tmp_path / "parts")
-    folder = only_run(tmp_path / "parts")
+    folder = Path(str(interrupted.value))
+    assert folder == only_run(tmp_path / "parts")
     call(script, output=tmp_path / "parts", resume=folder)
     assert_same_run(only_run(tmp_path / "whole"), folder)
+    with pytest.raises(SettingError, match="that run is finished"):
+        call(script, resume=folder)
 
 
 SMALL = ["--train-size=1000", "--test-size=100", "--epochs=3", "--units=8", "--batch-size=16"]
@@ -187,10 +190,7 @@ def finished(call, tmp_path):
     return only_run(tmp_path / "finished")
 
 
-def test_finished_runs_and_other_settings_are_refused_by_name(call, finished):
-    with pytest.raises(SettingError, match="that run is finished"):
-        call("classic", resume=finished)
-
+def test_other_settings_are_refused_by_name(call, finished):
     for settings, message in (
         ({"units": 5}, "units 4, not 5"),
         ({"epochs": 4}, "epochs 3, not 4"),  # the learning rate falls to 0 at the end
@@ -204,8 +204,11 @@ def test_finished_runs_and_other_settings_are_refused_by_name(call, finished):
 
 
 def test_a_folder_without_a_run_is_refused(call, tmp_path):
-    with pytest.raises(SettingError, match=r"there is no run of classic.py"):
-        call("classic", resume=tmp_path)
+    for content in None, "{", "[]", "{}":
+        if content:
+            (tmp_path / "config.json").write_text(content)
+        with pytest.raises(SettingError, match=r"there is no run of classic.py"):
+            call("classic", resume=tmp_path)
 
 
 def test_damaged_files_of_a_run_are_named(call, finished, tmp_path):

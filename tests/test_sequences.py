@@ -418,7 +418,7 @@ def test_sizes_count_strips():
         load(Config(train_size=11_001))
     with pytest.raises(SettingError, match="--test-size 2,001: there are 2,000 test strips"):
         load(Config(test_size=2001))
-    with pytest.raises(DataError, match="too few digits for strips of 6000"):
+    with pytest.raises(SettingError, match=r"strips of 6,000 digits, but .* has 5,000 to validate"):
         load(Config(), 6000, 6000)
     with pytest.raises(SettingError, match="--columns 28 leaves 5 steps to a strip of 5 digits"):
         load(Config(), columns=28)
