@@ -1212,7 +1212,7 @@ def _folder_to_resume(script: str, config: RunConfig) -> Path:
 
 def is_finished(folder: Path) -> bool:
     """Tell whether the run in this folder has been tested."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         return bool(json.loads((folder / "metrics.json").read_text()).keys() - {_SECONDS})
     return False
 
