@@ -15,7 +15,7 @@ import common  # before Keras, because it keeps TensorFlow's start quiet
 import keras
 import numpy as np
 from keras import layers
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 
 
 class Config(common.RunConfig):
@@ -26,8 +26,8 @@ class Config(common.RunConfig):
     layers: PositiveInt = 1  # recurrent layers, one on top of the other
     bidirectional: bool = False  # read the rows in both directions
     distortion: common.Share = 0.0  # most that a digit is turned (radians), stretched and slanted
-    shift: NonNegativeFloat = 0.0  # most that a digit moves, in pixels
-    elastic: NonNegativeFloat = 0.0  # how far parts of a digit move on their own, in pixels
+    shift: common.Pixels = 0.0  # most that a digit moves, in pixels
+    elastic: common.Pixels = 0.0  # how far parts of a digit move on their own, in pixels
     dropout: common.Share = 0.0  # share of each recurrent layer's outputs dropped in training
     epochs: PositiveInt = 3  # times that the network sees every training image
     batch_size: PositiveInt = 128  # images of one weight update

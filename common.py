@@ -96,6 +96,7 @@ class Interrupted(KeyboardInterrupt):
 # ---------------------------------------------------------------------------------------------
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Pixels = Annotated[float, Field(ge=0, le=1000)]
 
 
 class RunConfig(

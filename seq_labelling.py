@@ -15,7 +15,7 @@ import common  # before Keras, because it keeps TensorFlow's start quiet
 
 import keras
 from keras import layers
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 
 
 class Config(common.RunConfig):
@@ -23,8 +23,8 @@ class Config(common.RunConfig):
 
     digits: PositiveInt = 5  # digits on a strip
     distortion: common.Share = 0.1  # most that a digit is turned (radians), stretched and slanted
-    shift: NonNegativeFloat = 2.0  # most that a digit moves, in pixels
-    elastic: NonNegativeFloat = 0.0  # how far parts of a digit move on their own, in pixels
+    shift: common.Pixels = 2.0  # most that a digit moves, in pixels
+    elastic: common.Pixels = 0.0  # how far parts of a digit move on their own, in pixels
     cell: Literal["SimpleRNN", "GRU", "LSTM"] = "GRU"  # kind of recurrent layer
     units: PositiveInt = 128  # units of each recurrent layer and direction
     layers: PositiveInt = 2  # recurrent layers, one on top of the other

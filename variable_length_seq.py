@@ -16,7 +16,7 @@ import common  # before Keras, because it keeps TensorFlow's start quiet
 import keras
 import numpy as np
 from keras import layers, ops
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 
 
 class Config(common.RunConfig):
@@ -27,8 +27,8 @@ class Config(common.RunConfig):
     mask: bool = True  # tell the network which steps are padding
     buckets: bool = True  # batches of similar length, to pad less
     distortion: common.Share = 0.1  # most that a digit is turned (radians), stretched and slanted
-    shift: NonNegativeFloat = 1.0  # most that a digit moves, in pixels
-    elastic: NonNegativeFloat = 0.0  # how far parts of a digit move on their own, in pixels
+    shift: common.Pixels = 1.0  # most that a digit moves, in pixels
+    elastic: common.Pixels = 0.0  # how far parts of a digit move on their own, in pixels
     cell: Literal["SimpleRNN", "GRU", "LSTM"] = "GRU"  # kind of recurrent layer
     units: PositiveInt = 128  # units of each recurrent layer and direction
     layers: PositiveInt = 2  # recurrent layers, one on top of the other
