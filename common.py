@@ -1794,8 +1794,12 @@ def print_predictions(config: RunConfig, script: str) -> None:
         SettingError: there is no trained network, or a file of this name can't be a picture.
         DataError: the network or a picture cannot be read.
     """
-    if config.seen and config.seen.suffix.lower() not in (".png", ".jpg", ".pdf", ".svg"):
-        raise SettingError(f"--seen {config.seen}: the name must end in .png, .jpg, .pdf or .svg")
+    formats = Figure().canvas.get_supported_filetypes()
+    if config.seen and config.seen.suffix[1:].lower() not in formats:
+        raise SettingError(
+            f"--seen {config.seen}: the name must end in .png or in another of the formats "
+            f"{', '.join(sorted(formats))}"
+        )
     path = config.model or newest_model(config.output / Path(script).stem)
     try:
         network = keras.saving.load_model(path, compile=False)

@@ -245,19 +245,15 @@ def test_elastic_distortion_too_small_to_see_changes_nothing():
 
 def test_elastic_distortion_moves_parts_apart():
     """Two dots near each other move alike, dots far from each other do not."""
-    images = np.zeros((3, 1500, 28, 28), np.uint8)
-    places = (10, 10), (10, 12), (10, 24)  # (y, x)
-    for dotted, (y, x) in zip(images, places, strict=True):
-        dotted[:, y, x] = 255
-    y, x = np.indices((28, 28))
+    rows, columns = np.indices((28, 28))
     ways = []
-    for dotted, (top, left) in zip(images, places, strict=True):
-        bent = common.distorted(dotted, np.random.default_rng(0), 0, elastic=0.7).astype(float)
+    for y, x in (10, 10), (10, 12), (10, 24):
+        images = np.zeros((1500, 28, 28), np.uint8)
+        images[:, y, x] = 255
+        bent = common.distorted(images, np.random.default_rng(0), 0, elastic=0.7).astype(float)
         ink = bent.sum(axis=(1, 2))
         assert ink.min() > 0
-        ways.append(
-            [(bent * y).sum((1, 2)) / ink - top, (bent * x).sum((1, 2)) / ink - left],
-        )
+        ways.append([(bent * rows).sum((1, 2)) / ink - y, (bent * columns).sum((1, 2)) / ink - x])
     ways = np.array(ways)  # (dot, axis, image)
     assert np.abs(ways.mean(axis=2)).max() < 0.1
     assert 0.4 < ways.std(axis=2).min() < ways.std(axis=2).max() < 0.9
