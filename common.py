@@ -1198,10 +1198,14 @@ def _folder_to_resume(script: str, config: RunConfig) -> Path:
     folder, now = config.resume, config.of_the_run()
     try:
         before = json.loads((folder / "config.json").read_text())
-        if before.keys() != now.keys():
-            raise ValueError
-    except (OSError, ValueError, AttributeError):  # no file, no JSON, no dictionary, other keys
+        others = before.keys() ^ now.keys()  # of another script, or of this one as it was
+    except (OSError, ValueError, AttributeError):  # no file, no JSON, no dictionary
         raise SettingError(f"--resume {folder}: there is no run of {Path(script).name}") from None
+    if others:
+        raise SettingError(
+            f"--resume {folder}: there is no run of {Path(script).name} as it is now: only one of "
+            f"the two has {', '.join(sorted(others))}"
+        )
     different = [name for name in now if name != "output" and now[name] != before[name]]
     if different:
         differences = ", ".join(f"{name} {before[name]}, not {now[name]}" for name in different)

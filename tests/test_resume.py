@@ -203,6 +203,14 @@ def test_other_settings_are_refused_by_name(call, finished):
             call(script, resume=finished)
 
 
+def test_a_run_before_a_setting_was_added_is_refused(call, finished):
+    config = json.loads((finished / "config.json").read_text())
+    del config["elastic"]
+    (finished / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SettingError, match=r"as it is now: only one of the two has elastic$"):
+        call("classic", resume=finished)
+
+
 def test_a_folder_without_a_run_is_refused(call, tmp_path):
     for content in None, "{", "[]", "{}":
         if content:
