@@ -189,7 +189,7 @@ def draw(curves: dict[str, list[list[tuple[float, float]]]], path: Path) -> None
         axes.set(xscale="log", xlabel="seconds of training", ylabel=f"test {task.figure}")
         axes.set_ylim((0.9, 1) if task.figure == "accuracy" else (0, 1))
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8, loc="lower right" if task.figure == "accuracy" else "lower left")
+        axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1))  # above the curves
     figure.savefig(path, dpi=120)
 
 
