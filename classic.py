@@ -17,39 +17,48 @@ import numpy as np
 from keras import layers
 from pydantic import PositiveFloat, PositiveInt
 
+from support import command_line, devices, digits, report, run_folder, training
+from support.settings import Pixels, RunConfig, Share
 
-class Config(common.RunConfig):
+
+class Config(RunConfig):
     """What you can change, here or on the command line."""
 
     cell: Literal["SimpleRNN", "GRU", "LSTM"] = "GRU"  # kind of recurrent layer
     units: PositiveInt = 192  # units of each recurrent layer
-    layers: PositiveInt = 1  # recurrent layers, one on top of the other
+    depth: PositiveInt = 1  # recurrent layers, one on top of the other
     bidirectional: bool = False  # read the rows in both directions
-    distortion: common.Share = 0.0  # most that a digit is turned (radians), stretched and slanted
-    shift: common.Pixels = 0.0  # most that a digit moves, in pixels
-    elastic: common.Pixels = 0.0  # how far parts of a digit move on their own, in pixels
-    dropout: common.Share = 0.0  # share of each recurrent layer's outputs dropped in training
+    distortion: Share = 0.0  # most that a digit is turned (radians), stretched and slanted
+    shift: Pixels = 0.0  # most that a digit moves, in pixels
+    elastic: Pixels = 0.0  # how far parts of a digit move on their own, in pixels
+    dropout: Share = 0.0  # share of each recurrent layer's outputs dropped in training
     epochs: PositiveInt = 3  # times that the network sees every training image
     batch_size: PositiveInt = 128  # images of one weight update
     learning_rate: PositiveFloat | None = None  # at its peak; None: 0.008, 0.001 for SimpleRNN
-    warmup: common.Share = 0.3  # share of the training in which the learning rate climbs
+    warmup: Share = 0.3  # share of the training in which the learning rate climbs
     clip_norm: PositiveFloat = 1.0  # longest gradient; a longer one is shortened to it
 
 
 def classif_rnn_network(
     T: int,
     D: int,
-    cell: str = "GRU",
-    units: int = 192,
-    depth: int = 1,
-    bidirectional: bool = False,
-    dropout: float = 0.0,
+    *,
+    cell: str,
+    units: int,
+    depth: int,
+    bidirectional: bool,
+    dropout: float,
     scaling: keras.Layer | None = None,
     classes: int = 10,
 ) -> keras.Model:
     """Build a network that reads T timesteps of D features and names one class.
 
     Args:
+        cell: "SimpleRNN", "GRU" or "LSTM".
+        units: of each recurrent layer, and direction.
+        depth: recurrent layers, one on top of the other.
+        bidirectional: read the timesteps in both directions.
+        dropout: share of each recurrent layer's outputs dropped in training.
         scaling: the layer that turns pixels into the network's input; None: to 0 to 1.
 
     Returns:
@@ -71,35 +80,60 @@ def classif_rnn_network(
 def main(config: Config) -> dict[str, float]:
     """Train and test the network; return the figures of the test."""
     common.set_seed(config.seed)
-    train, validation, test = common.load_digits(config)
+    devices.distribute(config.batch_size)
+    train, validation, test = digits.load_digits(
+        config.data, train_size=config.train_size, test_size=config.test_size
+    )
 
     def compose(random: np.random.Generator) -> common.Examples:
-        moved = common.distorted(train.x, random, config.distortion, config.shift, config.elastic)
-        return common.shuffled(common.Examples(moved, train.y), random)
+        distorted = digits.distorted(
+            train.x,
+            random,
+            distortion=config.distortion,
+            shift=config.shift,
+            elastic=config.elastic,
+        )
+        return digits.shuffled(common.Examples(distorted, train.y), random)
 
-    batches = common.EpochBatches(compose, config.batch_size, config.seed)
+    batches = training.EpochBatches(compose, batch_size=config.batch_size, seed=config.seed)
 
     T, D = train.x.shape[1:]
     network = classif_rnn_network(
-        T, D, config.cell, config.units, config.layers, config.bidirectional, config.dropout
+        T,
+        D,
+        cell=config.cell,
+        units=config.units,
+        depth=config.depth,
+        bidirectional=config.bidirectional,
+        dropout=config.dropout,
     )
     # A SimpleRNN wants smaller steps: no gate keeps its state while the weights change.
     peak = config.learning_rate or (0.001 if config.cell == "SimpleRNN" else 0.008)
-    schedule = common.one_cycle(peak, config.epochs * len(batches), config.warmup)
+    schedule = common.one_cycle(peak=peak, steps=config.epochs * len(batches), warmup=config.warmup)
     network.compile(
-        optimizer=common.muon(schedule, config.clip_norm),
+        optimizer=common.muon(schedule, clip_norm=config.clip_norm),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    folder = common.run_folder(__file__, config)
-    network.summary()
-    history, seconds = common.train(
-        network, batches, validation, config.epochs, folder, best="val_accuracy"
+    folder = run_folder.open_run(
+        __file__, settings=config.of_the_run(), output=config.output, resume=config.resume
     )
-    # The test set is used here, once.
-    metrics = common.test_classifier(network, test, folder)
-    return common.finish(folder, history, metrics, seconds)
+    network.summary()
+    history, seconds = training.train(
+        network,
+        batches,
+        validation=validation,
+        epochs=config.epochs,
+        folder=folder,
+        best="val_accuracy",
+        mode="max",
+    )
+    devices.alone()
+    # The test set is used here, once, by the network of the best epoch.
+    network = keras.saving.load_model(folder / "model.keras", compile=False)
+    metrics = report.classifier(network, test, folder)
+    return report.finish(folder, history=history, metrics=metrics, seconds=seconds)
 
 
 if __name__ == "__main__":
-    common.run(main, Config)
+    command_line.run(main, Config, __doc__)

@@ -9,6 +9,7 @@ the steps, so that training needs the labels alone and no alignment.
     python seq_labelling.py --cell LSTM --epochs 4
 """
 
+import functools
 from typing import Literal
 
 import common  # before Keras, because it keeps TensorFlow's start quiet
@@ -17,24 +18,27 @@ import keras
 from keras import layers
 from pydantic import PositiveFloat, PositiveInt
 
+from support import command_line, devices, digits, report, run_folder, strips, training
+from support.settings import Pixels, RunConfig, Share
 
-class Config(common.RunConfig):
+
+class Config(RunConfig):
     """What you can change, here or on the command line."""
 
     digits: PositiveInt = 5  # digits on a strip
-    distortion: common.Share = 0.1  # most that a digit is turned (radians), stretched and slanted
-    shift: common.Pixels = 2.0  # most that a digit moves, in pixels
-    elastic: common.Pixels = 0.0  # how far parts of a digit move on their own, in pixels
+    distortion: Share = 0.1  # most that a digit is turned (radians), stretched and slanted
+    shift: Pixels = 2.0  # most that a digit moves, in pixels
+    elastic: Pixels = 0.0  # how far parts of a digit move on their own, in pixels
     cell: Literal["SimpleRNN", "GRU", "LSTM"] = "GRU"  # kind of recurrent layer
     units: PositiveInt = 128  # units of each recurrent layer and direction
-    layers: PositiveInt = 2  # recurrent layers, one on top of the other
+    depth: PositiveInt = 2  # recurrent layers, one on top of the other
     bidirectional: bool = True  # read the strip in both directions
     columns: PositiveInt = 4  # columns of the strip that make one step
-    dropout: common.Share = 0.0  # share of each recurrent layer's outputs dropped in training
+    dropout: Share = 0.0  # share of each recurrent layer's outputs dropped in training
     epochs: PositiveInt = 15  # times that the network sees every training digit
     batch_size: PositiveInt = 128  # strips of one weight update
     learning_rate: PositiveFloat = 0.006  # at its peak
-    warmup: common.Share = 0.2  # share of the training in which the learning rate climbs
+    warmup: Share = 0.2  # share of the training in which the learning rate climbs
     clip_norm: PositiveFloat = 1.0  # longest gradient; a longer one is shortened to it
     beam_width: PositiveInt = 20  # candidates that beam search keeps
 
@@ -42,15 +46,24 @@ class Config(common.RunConfig):
 def rnn_seqlab_network(
     T: int,
     D: int,
-    cell: str = "GRU",
-    units: int = 128,
-    depth: int = 2,
-    bidirectional: bool = True,
-    columns: int = 4,
-    dropout: float = 0.0,
+    *,
+    cell: str,
+    units: int,
+    depth: int,
+    bidirectional: bool,
+    columns: int,
+    dropout: float,
     labels: int = 10,
 ) -> keras.Model:
     """Build a network that reads T timesteps of D features and labels every step.
+
+    Args:
+        cell: "SimpleRNN", "GRU" or "LSTM".
+        units: of each recurrent layer and direction.
+        depth: recurrent layers, one on top of the other.
+        bidirectional: read the strip in both directions.
+        columns: timesteps that make one step.
+        dropout: share of each recurrent layer's outputs dropped in training.
 
     Returns:
         A model from raw pixels (batch, T, D), 0 to 255, to logits (batch, T / columns,
@@ -71,16 +84,29 @@ def rnn_seqlab_network(
 def main(config: Config) -> dict[str, float]:
     """Train and test the network; return the figures of the test."""
     common.set_seed(config.seed)
-    compose, validation, test = common.load_strips(
-        *(config, config.digits, config.digits, config.columns),
-        *(config.distortion, config.shift, config.elastic),
+    devices.distribute(config.batch_size)
+    distort = functools.partial(
+        digits.distorted,
+        distortion=config.distortion,
+        shift=config.shift,
+        elastic=config.elastic,
     )
-    batches = common.EpochBatches(
-        lambda random: common.stack_equal(compose(random), "training"),
-        *(config.batch_size, config.seed),
+    compose, validation, test = strips.load_strips(
+        config.data,
+        shortest=config.digits,
+        longest=config.digits,
+        columns=config.columns,
+        distort=distort,
+        train_size=config.train_size,
+        test_size=config.test_size,
     )
-    validation = common.stack_equal(validation, "validation")
-    test = common.stack_equal(test, "test")
+    batches = training.EpochBatches(
+        lambda random: strips.stack_equal(compose(random), "training"),
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
+    validation = strips.stack_equal(validation, "validation")
+    test = strips.stack_equal(test, "test")
     if len({part.x.shape[1:] for part in (batches.examples, validation, test)}) > 1:
         raise common.DataError(f"{config.data}: training and test sequences differ in length")
 
@@ -88,27 +114,44 @@ def main(config: Config) -> dict[str, float]:
     if T % config.columns:
         raise common.SettingError(f"--columns {config.columns} does not divide {T} timesteps")
     network = rnn_seqlab_network(
-        *(T, D, config.cell, config.units, config.layers),
-        *(config.bidirectional, config.columns, config.dropout),
+        T,
+        D,
+        cell=config.cell,
+        units=config.units,
+        depth=config.depth,
+        bidirectional=config.bidirectional,
+        columns=config.columns,
+        dropout=config.dropout,
     )
-    schedule = common.one_cycle(config.learning_rate, config.epochs * len(batches), config.warmup)
+    schedule = common.one_cycle(
+        peak=config.learning_rate, steps=config.epochs * len(batches), warmup=config.warmup
+    )
     # The first epoch predicts little but blanks; a large learning rate with a warm-up leaves that
     # plateau soonest.
     network.compile(
-        optimizer=common.muon(schedule, config.clip_norm),
+        optimizer=common.muon(schedule, clip_norm=config.clip_norm),
         loss=keras.losses.CTC(),
     )
-    folder = common.run_folder(__file__, config)
-    network.summary()
-    history, seconds = common.train(
-        *(network, batches, None, config.epochs, folder),
-        best="val_label_error_rate",
-        callbacks=[common.SequenceValidation(validation)],
+    folder = run_folder.open_run(
+        __file__, settings=config.of_the_run(), output=config.output, resume=config.resume
     )
-    # The test set is used here, once.
-    metrics = common.test_labeller(network, test, config.beam_width, folder)
-    return common.finish(folder, history, metrics, seconds)
+    network.summary()
+    history, seconds = training.train(
+        network,
+        batches,
+        validation=None,  # by the callback, which reads the labels too
+        epochs=config.epochs,
+        folder=folder,
+        best="val_label_error_rate",
+        mode="min",
+        callbacks=[training.SequenceValidation(validation)],
+    )
+    devices.alone()
+    # The test set is used here, once, by the network of the best epoch.
+    network = keras.saving.load_model(folder / "model.keras", compile=False)
+    metrics = report.labeller(network, test, beam_width=config.beam_width, folder=folder)
+    return report.finish(folder, history=history, metrics=metrics, seconds=seconds)
 
 
 if __name__ == "__main__":
-    common.run(main, Config)
+    command_line.run(main, Config, __doc__)

@@ -9,6 +9,9 @@ and the scores of these steps are forced to the blank of Connectionist Temporal 
     python variable_length_seq.py --no-mask
 """
 
+import functools
+import math
+from collections.abc import Sequence
 from typing import Literal
 
 import common  # before Keras, because it keeps TensorFlow's start quiet
@@ -18,43 +21,58 @@ import numpy as np
 from keras import layers, ops
 from pydantic import PositiveFloat, PositiveInt
 
+from support import command_line, ctc, devices, digits, report, run_folder, strips, training
+from support.settings import Pixels, RunConfig, Share
 
-class Config(common.RunConfig):
+PADDING = -1  # no pixel has this value; 0 would be the background
+
+
+class Config(RunConfig):
     """What you can change, here or on the command line."""
 
     shortest: PositiveInt = 2  # fewest digits on a strip
     longest: PositiveInt = 5  # most digits on a strip
     mask: bool = True  # tell the network which steps are padding
     buckets: bool = True  # batches of similar length, to pad less
-    distortion: common.Share = 0.1  # most that a digit is turned (radians), stretched and slanted
-    shift: common.Pixels = 1.0  # most that a digit moves, in pixels
-    elastic: common.Pixels = 0.0  # how far parts of a digit move on their own, in pixels
+    distortion: Share = 0.1  # most that a digit is turned (radians), stretched and slanted
+    shift: Pixels = 1.0  # most that a digit moves, in pixels
+    elastic: Pixels = 0.0  # how far parts of a digit move on their own, in pixels
     cell: Literal["SimpleRNN", "GRU", "LSTM"] = "GRU"  # kind of recurrent layer
     units: PositiveInt = 128  # units of each recurrent layer and direction
-    layers: PositiveInt = 2  # recurrent layers, one on top of the other
+    depth: PositiveInt = 2  # recurrent layers, one on top of the other
     bidirectional: bool = True  # read the strip in both directions
     columns: PositiveInt = 4  # columns of the strip that make one step
-    dropout: common.Share = 0.0  # share of each recurrent layer's outputs dropped in training
+    dropout: Share = 0.0  # share of each recurrent layer's outputs dropped in training
     epochs: PositiveInt = 13  # times that the network sees every training digit
     batch_size: PositiveInt = 64  # strips of one weight update
     learning_rate: PositiveFloat = 0.0045  # at its peak
-    warmup: common.Share = 0.2  # share of the training in which the learning rate climbs
+    warmup: Share = 0.2  # share of the training in which the learning rate climbs
     clip_norm: PositiveFloat = 1.0  # longest gradient; a longer one is shortened to it
     beam_width: PositiveInt = 20  # candidates that beam search keeps
 
 
 def rnn_seqlab_network(
     D: int,
-    cell: str = "GRU",
-    units: int = 128,
-    depth: int = 2,
-    bidirectional: bool = True,
-    columns: int = 4,
-    dropout: float = 0.0,
-    mask: bool = True,
+    *,
+    cell: str,
+    units: int,
+    depth: int,
+    bidirectional: bool,
+    columns: int,
+    dropout: float,
+    mask: bool,
     labels: int = 10,
 ) -> keras.Model:
     """Build a network that reads any number of timesteps of D features and labels every step.
+
+    Args:
+        cell: "SimpleRNN", "GRU" or "LSTM".
+        units: of each recurrent layer and direction.
+        depth: recurrent layers, one on top of the other.
+        bidirectional: read the strip in both directions.
+        columns: timesteps that make one step.
+        dropout: share of each recurrent layer's outputs dropped in training.
+        mask: tell the recurrent layers which steps are padding.
 
     Returns:
         A model from raw pixels (batch, T, D), 0 to 255, or -1 in timesteps of padding, to logits
@@ -65,7 +83,7 @@ def rnn_seqlab_network(
     steps = layers.Reshape((-1, columns * D), name="steps")(pixels)
     # Masking hangs a mask on its output; Rescaling, the recurrent layers and Dropout heed it and
     # hand it on.
-    x = layers.Masking(common.PADDING)(steps) if mask else steps
+    x = layers.Masking(PADDING)(steps) if mask else steps
     x = layers.Rescaling(1 / 255)(x)
     for _ in range(depth):
         recurrent = getattr(layers, cell)(units, return_sequences=True)
@@ -78,11 +96,46 @@ def rnn_seqlab_network(
     if mask:
         # CTC in Keras counts every step as input and heeds no mask. A step that is blank with
         # certainty adds nothing to its loss, to the gradient or to the reading.
-        certain_blank = np.full(1 + labels, -1e4, np.float32)
-        certain_blank[common.BLANK] = 1e4
-        real = ops.any(ops.not_equal(steps, common.PADDING), axis=-1, keepdims=True)
+        certain_blank = np.where(np.arange(1 + labels) == ctc.BLANK, 1e4, -1e4).astype(np.float32)
+        real = ops.any(ops.not_equal(steps, PADDING), axis=-1, keepdims=True)
         logits = ops.where(real, logits, certain_blank)
     return keras.Model(pixels, logits, name="rnn_seqlab_network")
+
+
+def pad(strips: Sequence[np.ndarray], columns: int = 1) -> np.ndarray:
+    """Pad strips (T_i, D) on the right with -1 to the longest, (n, T, D) of int16.
+
+    Args:
+        columns: T is a multiple of it. A strip whose length is none is first filled up with
+            background, so that every step of so many columns is all strip or all padding.
+    """
+    filled = [
+        np.pad(strip, ((0, -len(strip) % columns), (0, 0))) if len(strip) % columns else strip
+        for strip in strips
+    ]
+    return keras.utils.pad_sequences(filled, dtype="int16", padding="post", value=PADDING)
+
+
+def bucketed(
+    examples: common.Examples, batch_size: int, random: np.random.Generator
+) -> common.Examples:
+    """Order sequences so that those of one batch are of similar length, the batches at random.
+
+    Sequences of equal length come in random order. What fills no batch comes last.
+    """
+    lengths = [len(sequence) for sequence in examples.x]
+    order = np.lexsort((random.random(len(lengths)), lengths))
+    # Leave out of the whole batches some sequences anywhere in the order, not just the longest.
+    rest = random.choice(len(order), len(order) % batch_size, replace=False)
+    batches = np.delete(order, rest).reshape(-1, batch_size)
+    order = np.concatenate([random.permutation(batches).ravel(), order[rest]])
+    return common.Examples(*(part[order] for part in examples))
+
+
+def padding_share(batches: training.EpochBatches) -> float:
+    """Return the share of padding in the timesteps of the current epoch's batches."""
+    timesteps = sum(math.prod(batches[index].x.shape[:2]) for index in range(len(batches)))
+    return 1 - sum(map(len, batches.examples.x)) / timesteps
 
 
 def main(config: Config) -> dict[str, float]:
@@ -92,45 +145,75 @@ def main(config: Config) -> dict[str, float]:
             f"--shortest {config.shortest} is more than --longest {config.longest}"
         )
     common.set_seed(config.seed)
-    compose, validation, test = common.load_strips(
-        *(config, config.shortest, config.longest, config.columns),
-        *(config.distortion, config.shift, config.elastic),
+    devices.distribute(config.batch_size)
+    distort = functools.partial(
+        digits.distorted,
+        distortion=config.distortion,
+        shift=config.shift,
+        elastic=config.elastic,
+    )
+    compose, validation, test = strips.load_strips(
+        config.data,
+        shortest=config.shortest,
+        longest=config.longest,
+        columns=config.columns,
+        distort=distort,
+        train_size=config.train_size,
+        test_size=config.test_size,
     )
 
     def compose_in_buckets(random: np.random.Generator) -> common.Examples:
-        return common.bucketed(compose(random), config.batch_size, random)
+        return bucketed(compose(random), config.batch_size, random)
 
-    batches = common.EpochBatches(
+    batches = training.EpochBatches(
         compose_in_buckets if config.buckets else compose,
-        *(config.batch_size, config.seed),
-        collate=lambda strips: common.pad(strips, config.columns),
+        batch_size=config.batch_size,
+        seed=config.seed,
+        collate=functools.partial(pad, columns=config.columns),
     )
     # Where padding changes nothing, all strips may as well be padded to one length.
     validation, test = (
-        common.Examples(common.pad(part.x, config.columns), part.y) for part in (validation, test)
+        common.Examples(pad(part.x, config.columns), part.y) for part in (validation, test)
     )
 
     network = rnn_seqlab_network(
-        *(test.x.shape[2], config.cell, config.units, config.layers),
-        *(config.bidirectional, config.columns, config.dropout, config.mask),
+        test.x.shape[2],
+        cell=config.cell,
+        units=config.units,
+        depth=config.depth,
+        bidirectional=config.bidirectional,
+        columns=config.columns,
+        dropout=config.dropout,
+        mask=config.mask,
     )
-    schedule = common.one_cycle(config.learning_rate, config.epochs * len(batches), config.warmup)
+    schedule = common.one_cycle(
+        peak=config.learning_rate, steps=config.epochs * len(batches), warmup=config.warmup
+    )
     network.compile(
-        optimizer=common.muon(schedule, config.clip_norm),
+        optimizer=common.muon(schedule, clip_norm=config.clip_norm),
         loss=keras.losses.CTC(),
     )
-    folder = common.run_folder(__file__, config)
-    network.summary()
-    print(f"padding: {common.padding_share(batches):.1%} of the timesteps of the first epoch")
-    history, seconds = common.train(
-        *(network, batches, None, config.epochs, folder),
-        best="val_label_error_rate",
-        callbacks=[common.SequenceValidation(validation)],
+    folder = run_folder.open_run(
+        __file__, settings=config.of_the_run(), output=config.output, resume=config.resume
     )
-    # The test set is used here, once.
-    metrics = common.test_labeller(network, test, config.beam_width, folder)
-    return common.finish(folder, history, metrics, seconds)
+    network.summary()
+    print(f"padding: {padding_share(batches):.1%} of the timesteps of the first epoch")
+    history, seconds = training.train(
+        network,
+        batches,
+        validation=None,  # by the callback, which reads the labels too
+        epochs=config.epochs,
+        folder=folder,
+        best="val_label_error_rate",
+        mode="min",
+        callbacks=[training.SequenceValidation(validation)],
+    )
+    devices.alone()
+    # The test set is used here, once, by the network of the best epoch.
+    network = keras.saving.load_model(folder / "model.keras", compile=False)
+    metrics = report.labeller(network, test, beam_width=config.beam_width, folder=folder)
+    return report.finish(folder, history=history, metrics=metrics, seconds=seconds)
 
 
 if __name__ == "__main__":
-    common.run(main, Config)
+    command_line.run(main, Config, __doc__)

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import tyro
 
 SHA256 = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -31,12 +32,9 @@ def read_idx(folder: Path, name: str) -> np.ndarray:
     the length of each axis follows as a big-endian 32-bit integer, then the values.
     """
     plain, packed = folder / name, folder / f"{name}.gz"
-    if packed.exists():
-        content = gzip.decompress(packed.read_bytes())
-    elif plain.exists():
-        content = plain.read_bytes()
-    else:
+    if not (plain.exists() or packed.exists()):
         sys.exit(f"{plain} is missing (so is {packed.name}): name the folder of the four files")
+    content = gzip.decompress(packed.read_bytes()) if packed.exists() else plain.read_bytes()
     if hashlib.sha256(content).hexdigest() != SHA256[name]:
         sys.exit(f"{folder / name} is not the original file: its SHA-256 is another")
     axes = content[3]
@@ -44,12 +42,12 @@ def read_idx(folder: Path, name: str) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
 
 
-def main() -> None:
-    """Check the four files, join them and write them beside this script."""
-    if len(sys.argv) != 2:
-        print(__doc__, file=sys.stderr)
-        sys.exit(2)
-    folder = Path(sys.argv[1])
+def main(folder: tyro.conf.Positional[Path]) -> None:
+    """Check the four files, join them and write them beside this script.
+
+    Args:
+        folder: holds the four files, plain or with .gz.
+    """
     x_train, y_train, x_test, y_test = (read_idx(folder, name) for name in SHA256)
     content = pickle.dumps(((x_train, y_train), (x_test, y_test)), protocol=4)
     unfinished = TARGET.with_name(f"{TARGET.name}.part")
@@ -59,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

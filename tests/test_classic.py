@@ -6,7 +6,14 @@ import keras
 import numpy as np
 import pytest
 
-from classic import Config, classif_rnn_network, main
+import classic
+from classic import Config, main
+
+
+def classif_rnn_network(T, D, **changes):
+    """A network with the settings of a small one where the test names no others."""
+    small = {"cell": "SimpleRNN", "units": 8, "depth": 1, "bidirectional": False, "dropout": 0.0}
+    return classic.classif_rnn_network(T, D, **small | changes)
 
 
 @pytest.mark.parametrize(
@@ -14,16 +21,16 @@ from classic import Config, classif_rnn_network, main
     [("SimpleRNN", 256, 75_530), ("LSTM", 128, 81_674), ("GRU", 128, 61_962)],
 )
 def test_number_of_parameters(cell, units, parameters):
-    assert classif_rnn_network(28, 28, cell, units).count_params() == parameters
+    assert classif_rnn_network(28, 28, cell=cell, units=units).count_params() == parameters
 
 
 def test_depth_directions_and_dropout():
-    one = classif_rnn_network(28, 28, "SimpleRNN", 8)
-    two = classif_rnn_network(28, 28, "SimpleRNN", 8, depth=2)
-    both = classif_rnn_network(28, 28, "SimpleRNN", 8, bidirectional=True)
+    one = classif_rnn_network(28, 28)
+    two = classif_rnn_network(28, 28, depth=2)
+    both = classif_rnn_network(28, 28, bidirectional=True)
     assert two.count_params() - one.count_params() == 8 * 8 + 8 * 8 + 8
     assert both.count_params() == 2 * (28 * 8 + 8 * 8 + 8) + 16 * 10 + 10
-    network = classif_rnn_network(28, 28, "GRU", 8, depth=3, dropout=0.5)
+    network = classif_rnn_network(28, 28, cell="GRU", depth=3, dropout=0.5)
     rates = [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
     assert rates == [0.5] * 3
 
@@ -57,7 +64,7 @@ def gru_step(x, state, W, U, b):
 def test_each_cell_follows_its_formula(cell, step, states):
     """The formulas of the README, written out with NumPy."""
     random = np.random.default_rng(0)
-    network = classif_rnn_network(5, 3, cell, 4)
+    network = classif_rnn_network(5, 3, cell=cell, units=4)
     network.set_weights([random.normal(size=weight.shape) for weight in network.get_weights()])
     W, U, b, V, c = network.get_weights()
     pixels = random.integers(0, 256, (2, 5, 3), dtype=np.uint8)

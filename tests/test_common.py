@@ -1,15 +1,24 @@
-"""Training and pictures: the parts that the scripts share."""
+"""common.py: the quiet start, loading pickles, helpers of the models."""
 
+import copyreg
+import gzip
+import io
+import lzma
 import os
+import pickle
+import struct
+import subprocess
 
 import common
-from common import Examples
+from common import DataError
 
 import keras
 import numpy as np
 import pytest
+from small_data import PICKLES, TEST, TRAIN, assert_same, write
 
 from classic import classif_rnn_network
+from support import digits
 
 
 def import_noisily(error=None):
@@ -51,7 +60,9 @@ def test_one_cycle_of_few_steps_is_finite(steps, warmup):
 @pytest.mark.parametrize("cell", ["SimpleRNN", "GRU", "LSTM"])
 def test_which_updates_are_orthogonal(cell):
     """An orthogonal update has equal singular values, Adam's first one has equal entries."""
-    network = classif_rnn_network(5, 7, cell, units=6, depth=2)
+    network = classif_rnn_network(
+        5, 7, cell=cell, units=6, depth=2, bidirectional=False, dropout=0.0
+    )
     random = np.random.default_rng(0)
     before = network.get_weights()
     gradients = [
@@ -72,35 +83,187 @@ def test_which_updates_are_orthogonal(cell):
     assert sum("bias" in path for path in matrices) == (2 if cell == "GRU" else 0)
 
 
-def test_batches_depend_on_seed_and_epoch_alone():
-    examples = Examples(np.arange(10), np.arange(10) + 100)
-
-    def epoch(seed, number):
-        batches = common.EpochBatches(lambda random: common.shuffled(examples, random), 4, seed)
-        batches.start_epoch(number)
-        return [batches[i] for i in range(len(batches))]
-
-    first = epoch(0, 0)
-    assert [len(batch.x) for batch in first] == [4, 4, 2]
-    order = np.concatenate([batch.x for batch in first])
-    assert sorted(order) == list(range(10))
-    assert (np.concatenate([batch.y for batch in first]) == order + 100).all()
-    for other, same in ((epoch(0, 0), True), (epoch(0, 1), False), (epoch(1, 0), False)):
-        assert np.array_equal(order, np.concatenate([batch.x for batch in other])) is same
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize(
+    ("end", "compress"), [(".pkl", bytes), (".pkl.gz", gzip.compress), (".pkl.xz", lzma.compress)]
+)
+def test_protocols_and_archives(tmp_path, protocol, end, compress):
+    path = write(tmp_path / f"digits{end}", compress(pickle.dumps((TRAIN, TEST), protocol)))
+    train, test = digits.load_mnist(path)
+    assert_same(train, TRAIN)
+    assert_same(test, TEST)
 
 
-def test_run_folders_of_one_second_are_different(tmp_path, monkeypatch):
-    monkeypatch.setattr("time.strftime", lambda _: "now")
-    config = common.RunConfig(output=tmp_path)
-    folders = [common.run_folder("script.py", config) for _ in range(3)]
-    assert [folder.name for folder in folders] == ["now", "now_2", "now_3"]
-    assert folders[0].parent == tmp_path / "script"
+@pytest.mark.parametrize(
+    "name", ["numpy1_images_protocol4", "numpy1_images_protocol5", "python2_images_protocol0"]
+)
+def test_files_of_older_writers(name):
+    train, test = digits.load_mnist(PICKLES / f"{name}.pkl.gz")
+    assert_same(train, TRAIN)
+    assert_same(test, TEST)
 
 
-def test_pictures_of_no_mistakes_and_of_many(tmp_path):
-    truth = np.arange(10)
-    common.plot_confusion_matrix(truth, truth, tmp_path / "right.png")
-    common.plot_confusion_matrix(truth, truth[::-1], tmp_path / "wrong.png")
-    common.plot_images(np.zeros((0, 28, 28), np.uint8), [], tmp_path / "none.png")
-    common.plot_images(np.zeros((24, 28, 28), np.uint8), ["one"] * 24, tmp_path / "many.png")
-    assert len(list(tmp_path.iterdir())) == 4
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"I" + b"9" * 50 + b"\n.", "a number of more than 40 digits"),
+        (b"F" + b"9" * 50 + b"\n.", "a number of more than 40 digits"),
+        (b"Vabc\\u0394\n.", "text that is not latin1"),
+        (b"\x80\x02" + pickle.dumps("\u0394", 2)[2:], "text that is not latin1"),
+        (b"cnumpy\nndarray\n0" * 1001 + b"N.", "asks for numpy.ndarray"),
+        (b"c_codecs\nencode\n(Vabc\nVutf-8\ntR.", "encoding 3 characters in 'utf-8'"),
+    ],
+)
+def test_instructions_that_take_more_than_their_size_are_refused(tmp_path, content, message):
+    with pytest.raises(DataError, match=message):
+        digits.load_mnist(write(tmp_path / "d.pkl", content))
+
+
+def test_text_of_python_3_bytes_keeps_every_byte(tmp_path):
+    every = np.arange(256, dtype=np.uint8).reshape(1, 16, 16).repeat(12, axis=0)
+    for protocol in range(6):
+        path = tmp_path / "d.pkl"
+        path.write_bytes(pickle.dumps(((every, TEST[1]), (every, TEST[1])), protocol))
+        train, _ = digits.load_mnist(path)
+        np.testing.assert_array_equal(train.x, every)
+
+
+def test_every_flipped_bit_of_an_archive_is_found(tmp_path):
+    content = (PICKLES / "numpy1_images_protocol4.pkl.gz").read_bytes()
+    # The header of gzip holds a time, flags and the system, which its checksum does not cover.
+    for position in range(10, len(content)):
+        flipped = bytearray(content)
+        flipped[position] ^= 1 << position % 8
+        with pytest.raises(DataError):
+            digits.load_mnist(write(tmp_path / "d.pkl.gz", bytes(flipped)))
+
+
+def test_missing_folder_and_unknown_ending(tmp_path):
+    with pytest.raises(DataError, match="does not exist: check --data"):
+        digits.load_mnist(tmp_path / "missing.pkl")
+    (tmp_path / "folder.pkl").mkdir()
+    with pytest.raises(DataError, match="can't be read"):
+        digits.load_mnist(tmp_path / "folder.pkl")
+    with pytest.raises(DataError, match=r"expected a file that ends in \.pkl, \.pkl\.gz"):
+        digits.load_mnist(write(tmp_path / "digits.npz", b""))
+
+
+class Calls:
+    """Pickles to a call of a function."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def call_by_name(module, name, argument):
+    """A pickle, protocol 4, that calls module.name(argument)."""
+    strings = [module.encode(), name.encode(), argument.encode()]
+    module, name, argument = (b"\x8c" + bytes([len(s)]) + s for s in strings)
+    return b"\x80\x04" + module + name + b"\x93" + argument + b"\x85R."
+
+
+HUGE = pickle.dumps((10**6, 10**6, 10**6), 2)[2:-1]
+ARRAY = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+
+
+UINT8 = (
+    b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+)
+
+
+def attacks(mark):
+    """Pickles by name that make the file `mark`, or fill the memory, if anything obeys them."""
+    command = f"touch {mark}"
+    return {
+        "os.system": pickle.dumps(Calls(os.system, command)),
+        "nested in the layout": pickle.dumps(((Calls(os.system, command), TRAIN[1]), TEST)),
+        "subprocess": pickle.dumps(Calls(subprocess.check_call, ["touch", str(mark)])),
+        "eval": pickle.dumps(Calls(eval, f"open({str(mark)!r}, 'w')")),
+        "protocol 0": b"cposix\nsystem\n(V" + command.encode() + b"\ntR.",
+        "INST": b"(V" + command.encode() + b"\nios\nsystem\n.",
+        "OBJ": b"(cos\nsystem\nV" + command.encode() + b"\no.",
+        "NEWOBJ": b"\x80\x02cos\nsystem\nV" + command.encode() + b"\n\x85\x81.",
+        "through numpy": call_by_name("numpy", "os.system", command),
+        "through numpy's attributes": call_by_name("numpy.core.multiarray", "os.system", command),
+        "numpy.f2py": call_by_name("numpy.f2py.diagnose", "run_command", command),
+        "numpy runstring": call_by_name("numpy.testing._private.utils", "runstring", command),
+        "numpy.load": call_by_name("numpy", "load", str(mark)),
+        "numpy.memmap": call_by_name("numpy", "memmap", str(mark)),
+        "attribute of a stand-in": call_by_name("numpy", "dtype.__init__.__globals__", "x"),
+        "common": call_by_name("common", "os.system", command),
+        "extension registry": b"\x80\x02\x82\xf0V" + command.encode() + b"\n\x85R.",
+        "persistent id": b"Pos.system\n.",
+        "stop before anything": b".",
+        "BUILD on a stand-in": b"cnumpy\ndtype\n}U\x09set_statecnumpy\ndtype\nsb.",
+        "APPEND to a stand-in": b"cnumpy\ndtype\nK\x01a.",
+        "huge array": b"\x80\x02cnumpy\nndarray\n" + HUGE + b"\x85R.",
+        "huge _reconstruct": ARRAY.replace(b"K\x00\x85", HUGE) + b".",
+        "forged shape": b"((" + ARRAY + b"(K\x01" + HUGE + UINT8 + b"\x89U\x04abcdtb]t(]]tt.",
+        "huge bytes": b"\x80\x04\x8e" + struct.pack("<Q", 2**62) + b"abc.",
+        "huge bytearray": b"\x80\x05\x96" + struct.pack("<Q", 2**62) + b"abc.",
+        "huge frame": b"\x80\x04\x95" + struct.pack("<Q", 2**62) + b"N.",
+        "huge memo": b"\x80\x02Nr" + struct.pack("<I", 2**31) + b".",
+        "contains itself": b"\x80\x02]q\x00(h\x00h\x00e.",
+        "deeply nested": b"(" * 100_000 + b"t" * 100_000 + b".",
+        "lists of lists of lists": b"](K\x07" + b"e]q\x00(h\x00h\x00h\x00" * 60 + b"e.",
+        "labels that contain themselves": b"]q\x00(h\x00h\x00e\x86q\x01h\x01\x86.",
+    }
+
+
+@pytest.mark.parametrize("name", attacks("mark"))
+def test_attacks_run_nothing(tmp_path, name):
+    mark = tmp_path / "mark"
+    path = write(tmp_path / "attack.pkl", attacks(mark)[name])
+    copyreg.add_extension("os", "system", 240)
+    try:
+        with pytest.raises(DataError) as error:
+            digits.load_mnist(path)
+    finally:
+        copyreg.remove_extension("os", "system", 240)
+    assert "\n" not in str(error.value)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("name", ["os.system", "protocol 0", "extension registry"])
+def test_attacks_work_on_an_ordinary_unpickler(tmp_path, name):
+    """Otherwise the test above would prove nothing."""
+    mark = tmp_path / "mark"
+    copyreg.add_extension("os", "system", 240)
+    try:
+        pickle.loads(attacks(mark)[name])
+    finally:
+        copyreg.remove_extension("os", "system", 240)
+    assert mark.exists()
+
+
+def test_an_archive_that_expands_without_end_is_refused_early(tmp_path, monkeypatch):
+    monkeypatch.setattr(common, "LARGEST_DATA", 2**20)
+    for end, compress in {".gz": gzip.compress, ".xz": lzma.compress}.items():
+        string = b"\x80\x04\x8e" + struct.pack("<Q", 2**24) + bytes(2**24) + b"."
+        path = write(tmp_path / f"bomb.pkl{end}", compress(string))
+        with pytest.raises(DataError, match="more than 1 MiB"):
+            digits.load_mnist(path)
+
+
+def limited(content):
+    return common._LimitedLines(common._LimitedFile(io.BytesIO(content)))
+
+
+def test_a_limited_file_reads_like_a_file(monkeypatch):
+    monkeypatch.setattr(common, "LONGEST_LINE", 5)
+    reader = limited(b"one\ntwo\nthree\n")
+    buffer = bytearray(3)
+    assert reader.readline() == b"one\n"
+    assert reader.readinto(buffer) == 3
+    assert buffer == b"two"
+    assert reader.read(1) == b"\n"
+    with pytest.raises(pickle.UnpicklingError, match="a line of"):
+        reader.readline()
+    monkeypatch.setattr(common, "LARGEST_DATA", 3 * 2**20)
+    content = np.arange(3 * 2**17).astype("f8").tobytes()
+    assert limited(content).read(len(content)) == content
+    with pytest.raises(pickle.UnpicklingError, match="more than 3 MiB"):
+        limited(content + b".").read(2**30)

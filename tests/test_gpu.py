@@ -1,5 +1,7 @@
 """What cuDNN asks for, by the documentation of keras.layers.GRU and LSTM, so that a GPU uses it."""
 
+import functools
+
 import common
 
 import keras
@@ -10,13 +12,16 @@ import classic
 import seq_labelling
 import standardize
 import variable_length_seq
+from support import digits, strips
+from variable_length_seq import PADDING, pad
 
 
 def networks(cell):
-    yield classic.classif_rnn_network(28, 28, cell, 4, 2, True, 0.5)
-    yield standardize.classif_rnn_network(28, 28, cell, 4, 2, True, 0.5)
-    yield seq_labelling.rnn_seqlab_network(56, 28, cell, 4, 2, True, 4, 0.5)
-    yield variable_length_seq.rnn_seqlab_network(28, cell, 4, 2, True, 4, 0.5)
+    settings = {"cell": cell, "units": 4, "depth": 2, "bidirectional": True, "dropout": 0.5}
+    yield classic.classif_rnn_network(28, 28, **settings)
+    yield standardize.classif_rnn_network(28, 28, **settings)
+    yield seq_labelling.rnn_seqlab_network(56, 28, columns=4, **settings)
+    yield variable_length_seq.rnn_seqlab_network(28, columns=4, mask=True, **settings)
 
 
 @pytest.mark.parametrize("cell", ["GRU", "LSTM"])
@@ -38,14 +43,20 @@ def test_recurrent_layers_are_those_that_cudnn_has(cell):
 
 @pytest.mark.parametrize("columns", [1, 4])
 def test_padding_is_on_the_right_and_no_sequence_is_all_padding(columns):
-    config = common.RunConfig(train_size=200)
-    compose, *_ = common.load_strips(config, 2, 5, columns, 0.1, 1)
+    compose, *_ = strips.load_strips(
+        common.DATA_FILE,
+        shortest=2,
+        longest=5,
+        columns=columns,
+        distort=functools.partial(digits.distorted, distortion=0.1, shift=1),
+        train_size=200,
+    )
     for epoch in range(3):
-        strips = compose(np.random.default_rng(epoch))
-        padded = common.pad(strips.x, columns)
-        real = (padded != common.PADDING).reshape(len(padded), -1, columns * 28).any(axis=2)
+        composed = compose(np.random.default_rng(epoch))
+        padded = pad(composed.x, columns)
+        real = (padded != PADDING).reshape(len(padded), -1, columns * 28).any(axis=2)
         assert real[:, 0].all()
         assert (np.diff(real.astype(int), axis=1) <= 0).all()
         np.testing.assert_array_equal(
-            real.sum(axis=1), [np.ceil(len(strip) / columns) for strip in strips.x]
+            real.sum(axis=1), [np.ceil(len(strip) / columns) for strip in composed.x]
         )

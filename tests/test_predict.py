@@ -3,7 +3,6 @@
 import re
 import sys
 
-import common
 from common import DataError
 
 import numpy as np
@@ -13,19 +12,22 @@ from PIL import Image
 import classic
 import seq_labelling
 import variable_length_seq
+from support import command_line, ctc, digits, predict, strips
 from tests.benchmarks.predict_pictures import picture_of
+
+SMALL = {"cell": "GRU", "units": 4, "depth": 1, "bidirectional": True, "dropout": 0.0}
 
 
 @pytest.fixture(scope="module")
-def digits():
-    _, test = common.load_mnist()
+def mnist():
+    _, test = digits.load_mnist()
     return test
 
 
 @pytest.fixture(params=range(8))
-def picture(request, digits, tmp_path):
+def picture(request, mnist, tmp_path):
     """A test digit, and the path of a picture of it."""
-    image = digits.x[request.param]
+    image = mnist.x[request.param]
     path = tmp_path / "digit.png"
     picture_of(image, np.random.default_rng(request.param)).save(path)
     return image, path
@@ -33,7 +35,7 @@ def picture(request, digits, tmp_path):
 
 def test_a_picture_of_a_digit_comes_back_to_what_it_was(picture):
     image, path = picture
-    seen = common.to_digit(common.find_ink(path))
+    seen = predict.to_digit(predict.find_ink(path))
     assert seen.shape == (28, 28)
     assert seen.dtype == np.uint8
     # Never mind a pixel's move: compare at half the size.
@@ -44,8 +46,8 @@ def test_a_picture_of_a_digit_comes_back_to_what_it_was(picture):
 @pytest.mark.parametrize(
     "change", ["invert", "grey paper", "shadow", "colour", "jpeg", "transparent", "16 bits"]
 )
-def test_paper_ink_and_format_make_no_difference(change, digits, tmp_path):
-    page = np.pad(digits.x[0], 20).repeat(4, axis=0).repeat(4, axis=1).astype(float)
+def test_paper_ink_and_format_make_no_difference(change, mnist, tmp_path):
+    page = np.pad(mnist.x[0], 20).repeat(4, axis=0).repeat(4, axis=1).astype(float)
     dark_on_light = Image.fromarray((255 - page).astype(np.uint8))
     dark_on_light.save(tmp_path / "plain.png")
     path = tmp_path / ("changed.jpg" if change == "jpeg" else "changed.png")
@@ -69,7 +71,7 @@ def test_paper_ink_and_format_make_no_difference(change, digits, tmp_path):
         changed = dark_on_light
     changed.save(path)
     plain, other = (
-        common.to_digit(common.find_ink(file)).astype(float)
+        predict.to_digit(predict.find_ink(file)).astype(float)
         for file in (tmp_path / "plain.png", path)
     )
     assert np.abs(plain - other).mean() < 8
@@ -80,7 +82,7 @@ def test_the_form_of_mnist(tmp_path):
     page = np.full((100, 90), 255, np.uint8)
     page[50:90, 3:13] = 0
     Image.fromarray(page).save(tmp_path / "bar.png")
-    image = common.to_digit(common.find_ink(tmp_path / "bar.png"))
+    image = predict.to_digit(predict.find_ink(tmp_path / "bar.png"))
     rows, columns = (np.flatnonzero(image.any(axis=axis)) for axis in (1, 0))
     assert rows.tolist() == list(range(4, 24))
     assert len(columns) == 5
@@ -92,67 +94,69 @@ def test_the_form_of_mnist(tmp_path):
 def test_an_empty_page_is_refused(size, grey, tmp_path):
     Image.new("L", size, grey).save(tmp_path / "empty.png")
     with pytest.raises(DataError, match=r"empty\.png: an empty page"):
-        common.find_ink(tmp_path / "empty.png")
+        predict.find_ink(tmp_path / "empty.png")
 
 
 def test_what_is_no_picture_is_refused(tmp_path):
     (tmp_path / "text.png").write_text("7")
     with pytest.raises(DataError, match=r"text\.png: not a picture"):
-        common.find_ink(tmp_path / "text.png")
+        predict.find_ink(tmp_path / "text.png")
     with pytest.raises(DataError, match=r"missing\.png: No such file"):
-        common.find_ink(tmp_path / "missing.png")
+        predict.find_ink(tmp_path / "missing.png")
 
 
-def predict(module, arguments, monkeypatch, capfd):
+def run_predict(module, arguments, monkeypatch, capfd):
     monkeypatch.setattr(sys, "argv", [f"{module.__name__}.py", *map(str, arguments)])
-    common.run(module.main, module.Config)
+    command_line.run(module.main, module.Config, module.__doc__)
     return capfd.readouterr().out
 
 
 def test_the_newest_run_reads_a_digit(picture, tmp_path, monkeypatch, capfd):
     _, path = picture
-    network = classic.classif_rnn_network(28, 28, units=4)
+    network = classic.classif_rnn_network(28, 28, **SMALL)
     for time, folder in enumerate(("old", "new")):
         (tmp_path / "classic" / folder).mkdir(parents=True)
         network.layers[-1].bias.assign(100.0 * np.eye(10)[time])
         network.save(tmp_path / "classic" / folder / "model.keras")
     arguments = ["--output", tmp_path, "--predict", path, path, "--seen", tmp_path / "seen.png"]
-    printed = predict(classic, arguments, monkeypatch, capfd)
+    printed = run_predict(classic, arguments, monkeypatch, capfd)
     assert printed == 2 * f"{path}: 1 (100.0%)\n" + f"wrote {tmp_path / 'seen.png'}\n"
     assert (tmp_path / "seen.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("length", [2, 7])
 @pytest.mark.parametrize("module", [seq_labelling, variable_length_seq])
-def test_strips_of_any_width(module, length, digits, tmp_path, monkeypatch, capfd):
-    lengths = (140, 28) if module is seq_labelling else (28,)
-    network = module.rnn_seqlab_network(*lengths, units=4)
+def test_strips_of_any_width(module, length, mnist, tmp_path, monkeypatch, capfd):
+    if module is seq_labelling:
+        network = module.rnn_seqlab_network(140, 28, columns=4, **SMALL)
+    else:
+        network = module.rnn_seqlab_network(28, columns=4, mask=True, **SMALL)
     network.save(tmp_path / "model.keras")
-    strips = common.compose_strips(digits, length, length, np.random.default_rng(0))
-    picture_of(strips.x[0].T, np.random.default_rng(1)).save(tmp_path / "strip.png")
+    composed = strips.compose_strips(mnist, length, length, np.random.default_rng(0))
+    picture_of(composed.x[0].T, np.random.default_rng(1)).save(tmp_path / "strip.png")
     arguments = ["--model", tmp_path / "model.keras", "--predict", tmp_path / "strip.png"]
-    printed = predict(module, arguments, monkeypatch, capfd)
+    printed = run_predict(module, arguments, monkeypatch, capfd)
     assert re.fullmatch(r".*strip\.png: (nothing|\d( \d)*) \(\d+\.\d%\)\n", printed)
-    seen = common.to_strip(common.find_ink(tmp_path / "strip.png"))
+    seen = predict.to_strip(predict.find_ink(tmp_path / "strip.png"))
     assert seen.shape[0] == 28
     assert seen.shape[1] == pytest.approx(28 * length, rel=0.2)
 
 
-def test_a_network_for_one_length_reads_alike_at_another(digits, tmp_path):
-    network = seq_labelling.rnn_seqlab_network(140, 28, units=4)
-    strip = common.compose_strips(digits, 5, 5, np.random.default_rng(0)).x[0]
-    longer = seq_labelling.rnn_seqlab_network(168, 28, units=4)
+def test_a_network_for_one_length_reads_alike_at_another(mnist, tmp_path):
+    network = seq_labelling.rnn_seqlab_network(140, 28, columns=4, **SMALL)
+    strip = strips.compose_strips(mnist, 5, 5, np.random.default_rng(0)).x[0]
+    longer = seq_labelling.rnn_seqlab_network(168, 28, columns=4, **SMALL)
     longer.set_weights(network.get_weights())
     logits = network.predict_on_batch(strip[None])
-    expected = common.confidences(common.read_labels(logits), logits)[0]
-    _, probability = common.predict_labels(common.for_any_length(longer), strip.T)
+    expected = ctc.confidences(ctc.read_labels(logits), logits)[0]
+    _, probability = predict.predict_labels(predict.for_any_length(longer), strip.T)
     assert probability == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_network_for_images_that_are_not_square_is_refused(tmp_path, monkeypatch, capfd):
-    classic.classif_rnn_network(5, 3, units=4).save(tmp_path / "model.keras")
+    classic.classif_rnn_network(5, 3, **SMALL).save(tmp_path / "model.keras")
     with pytest.raises(SystemExit, match="1"):
-        predict(
+        run_predict(
             classic, ["--model", tmp_path / "model.keras", "--predict", "x"], monkeypatch, capfd
         )
     assert "reads images of 5 x 3, but" in capfd.readouterr().err
@@ -171,7 +175,7 @@ def test_what_prediction_needs(arguments, code, message, tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["classic.py", *arguments])
     with pytest.raises(SystemExit, match=str(code)):
-        common.run(classic.main, classic.Config)
+        command_line.run(classic.main, classic.Config, classic.__doc__)
     errors = capfd.readouterr().err
     assert message in errors
     assert errors.count("\n") == 1

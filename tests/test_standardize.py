@@ -17,13 +17,14 @@ import pytest
 
 import standardize
 from standardize import SCALINGS, Config, scaling_layer
+from support import digits
 
 SMALL = {"train_size": 512, "test_size": 64, "epochs": 2, "units": 8, "batch_size": 32}
 
 
 @pytest.fixture(scope="module")
 def train_images():
-    (train, _, _) = common.load_digits(common.RunConfig())
+    (train, _, _) = digits.load_digits(common.DATA_FILE)
     return train.x
 
 
@@ -69,13 +70,13 @@ def normalization_weights(folder):
 
 def test_test_images_never_enter_the_statistics(folder, monkeypatch, tmp_path):
     """Other validation and test images leave the layer's weights as they are."""
-    load_digits = common.load_digits
+    load_digits = digits.load_digits
 
-    def load_changed(config):
-        train, *rest = load_digits(config)
+    def load_changed(path, **sizes):
+        train, *rest = load_digits(path, **sizes)
         return train, *(common.Examples(255 - part.x, part.y) for part in rest)
 
-    monkeypatch.setattr(common, "load_digits", load_changed)
+    monkeypatch.setattr(digits, "load_digits", load_changed)
     config = Config(**{**SMALL, "epochs": 1}, scaling="standardized", output=tmp_path)
     metrics = standardize.main(config)
     before = json.loads((folder / "standardized" / "metrics.json").read_text())

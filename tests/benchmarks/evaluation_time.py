@@ -16,14 +16,16 @@ import common
 
 import keras
 
+from support import ctc, strips
+
 ROUNDS = 7
 
 
 def main() -> None:
     """Print the ratio of evaluation to forward pass, median of all rounds."""
     network = keras.saving.load_model(sys.argv[1])
-    strips = common.load_strips(common.RunConfig(), 5, 5)[2]
-    test = common.stack_equal(strips, "test")
+    *_, test = strips.load_strips(common.DATA_FILE, shortest=5, longest=5)
+    test = strips.stack_equal(test, "test")
 
     def forward():
         return network.predict(test.x, batch_size=500, verbose=0)
@@ -31,7 +33,7 @@ def main() -> None:
     def evaluate():
         logits = forward()
         for beam_width in None, 20:
-            rates = common.error_rates(test.y, common.read_labels(logits, beam_width))
+            rates = ctc.error_rates(test.y, ctc.read_labels(logits, beam_width))
             print(f"beam width {beam_width}: {rates}")
 
     ratios = []

@@ -29,6 +29,8 @@ import common
 
 import numpy as np
 
+from support import digits, strips
+
 ROOT = Path(__file__).parent.parent.parent
 
 SECONDS, MEMORY = 2, 2**30
@@ -178,17 +180,21 @@ def large_attacks() -> Iterator[tuple[str, bytes]]:
     yield (
         "text encoded again and again.pkl.gz",
         packed(
-            *(b"\x80\x02(c_codecs\nencode\nq\x00X", struct.pack("<I", 2**26), 2**26),
-            *(b"q\x01U\x06latin1q\x020", (b"h\x00h\x01h\x02\x86R", 1000), b"l."),
+            b"\x80\x02(c_codecs\nencode\nq\x00X",
+            struct.pack("<I", 2**26),
+            2**26,
+            b"q\x01U\x06latin1q\x020",
+            (b"h\x00h\x01h\x02\x86R", 1000),
+            b"l.",
         ),
     )
     for name, line in ("string", b"S'"), ("text", b"V"):
         many = (b"\\" * 2**20, most >> 20)
         yield f"line of {name}.pkl.gz", packed(line, many, b"'\n.")
     yield "text with a wide escape.pkl.gz", packed(b"V", (b" " * 2**20, 100), b"\\U0001F600\n.")
-    digits = b"9" * 4000
+    nines = b"9" * 4000
     for name, line in ("numbers", b"I%s\n"), ("old numbers", b"L%sL\n"), ("fractions", b"F%s\n"):
-        yield f"long {name}.pkl.gz", packed((line % digits, 110_000), b".")
+        yield f"long {name}.pkl.gz", packed((line % nines, 110_000), b".")
     million = 1_000_000
     yield "globals.pkl.gz", packed((b"cnumpy\nndarray\n", million), b".")
     yield "nested lists.pkl.gz", packed((b"]", million - 2), b".")
@@ -268,10 +274,9 @@ def load(path: Path) -> tuple[str, float]:
     """
     global loading
     results = []
-    config = common.RunConfig(data=path)
     for loader in (
-        lambda: common.load_digits(config),
-        lambda: common.load_strips(config, 1, 2),
+        lambda: digits.load_digits(path),
+        lambda: strips.load_strips(path, shortest=1, longest=2),
     ):
         gc.collect()  # an error holds on to what was loaded before it; a script ends with it
         start = time.perf_counter()

@@ -15,6 +15,9 @@ import common
 import keras
 import numpy as np
 
+from support import ctc, digits, strips
+from variable_length_seq import PADDING, pad
+
 LENGTHS = 1, 2, 3, 4, 5, 6, 8, 12
 COLUMNS = 4  # of the default network
 
@@ -22,21 +25,21 @@ COLUMNS = 4  # of the default network
 def main() -> None:
     """Print a row of figures for each length."""
     network = keras.saving.load_model(sys.argv[1])
-    _, digits = common.load_mnist()
+    _, mnist = digits.load_mnist()
     print("digits  label error rate  sequence accuracy  label error rate, 100 steps of padding")
     for length in LENGTHS:
         # Strips of one composition share no digit; long ones take several compositions.
         random = np.random.default_rng(length)
-        needed = -(-1000 * length // len(digits.x))
-        parts = [common.compose_strips(digits, length, length, random) for _ in range(needed)]
+        needed = -(-1000 * length // len(mnist.x))
+        parts = [strips.compose_strips(mnist, length, length, random) for _ in range(needed)]
         test = common.Examples(*(np.concatenate(part)[:1000] for part in zip(*parts, strict=True)))
         rates = []
         for steps in 0, 100:
-            pixels = common.pad(test.x, COLUMNS)
+            pixels = pad(test.x, COLUMNS)
             padding = ((0, 0), (0, steps * COLUMNS), (0, 0))
-            pixels = np.pad(pixels, padding, constant_values=common.PADDING)
+            pixels = np.pad(pixels, padding, constant_values=PADDING)
             logits = network.predict(pixels, batch_size=500, verbose=0)
-            rates.append(common.error_rates(test.y, common.read_labels(logits)))
+            rates.append(ctc.error_rates(test.y, ctc.read_labels(logits)))
         alone, padded = rates
         print(
             f"{length:6}  {alone['label_error_rate']:16.2%}  "

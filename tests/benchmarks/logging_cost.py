@@ -21,7 +21,8 @@ import common
 import keras
 
 from classic import classif_rnn_network
-from standardize import Config, scaling_layer
+from standardize import Config, LogBatches, scaling_layer
+from support import digits, training
 
 ROUNDS = 8
 
@@ -49,12 +50,19 @@ def main() -> None:
     """Print the ratio of the times of an epoch and the share of the callbacks, medians."""
     config = Config()
     common.set_seed(config.seed)
-    train, validation, _ = common.load_digits(config)
-    batches = common.EpochBatches(
-        lambda random: common.shuffled(train, random), config.batch_size, config.seed
+    train, validation, _ = digits.load_digits(config.data)
+    batches = training.EpochBatches(
+        functools.partial(digits.shuffled, train), batch_size=config.batch_size, seed=config.seed
     )
     network = classif_rnn_network(
-        28, 28, config.cell, config.units, scaling=scaling_layer("standardized", train.x)
+        28,
+        28,
+        cell=config.cell,
+        units=config.units,
+        depth=config.depth,
+        bidirectional=config.bidirectional,
+        dropout=config.dropout,
+        scaling=scaling_layer("standardized", train.x),
     )
     network.compile(
         common.muon(common.one_cycle(1e-3, 10_000, 0.2), config.clip_norm),
@@ -80,7 +88,7 @@ def main() -> None:
             logs = Path(folder) / str(turn)
             callbacks = [
                 keras.callbacks.TensorBoard(logs, histogram_freq=1),
-                common.LogBatches(logs),
+                LogBatches(logs),
             ]
             stopwatch = Stopwatch(*callbacks)
             logged = epoch(callbacks)

@@ -3,6 +3,7 @@
 python tests/benchmarks/padding.py
 """
 
+import functools
 import statistics
 import sys
 import time
@@ -14,7 +15,8 @@ import common
 
 import keras
 
-from variable_length_seq import Config, rnn_seqlab_network
+from support import digits, strips, training
+from variable_length_seq import Config, bucketed, pad, padding_share, rnn_seqlab_network
 
 ROUNDS = 5
 STRIPS = 4000
@@ -22,28 +24,49 @@ STRIPS = 4000
 
 def main() -> None:
     """Print the share of padding with and without buckets, and the ratio of the epochs' times."""
-    config = Config(train_size=STRIPS)
+    config = Config()
     common.set_seed(config.seed)
-    compose, _, _ = common.load_strips(
-        *(config, config.shortest, config.longest, config.columns),
-        *(config.distortion, config.shift, config.elastic),
+    distort = functools.partial(
+        digits.distorted,
+        distortion=config.distortion,
+        shift=config.shift,
+        elastic=config.elastic,
+    )
+    compose, _, _ = strips.load_strips(
+        config.data,
+        shortest=config.shortest,
+        longest=config.longest,
+        columns=config.columns,
+        distort=distort,
+        train_size=STRIPS,
     )
 
     def compose_in_buckets(random):
-        return common.bucketed(compose(random), config.batch_size, random)
+        return bucketed(compose(random), config.batch_size, random)
 
-    network = rnn_seqlab_network(28)
+    network = rnn_seqlab_network(
+        28,
+        cell=config.cell,
+        units=config.units,
+        depth=config.depth,
+        bidirectional=config.bidirectional,
+        columns=config.columns,
+        dropout=config.dropout,
+        mask=config.mask,
+    )
     network.compile(
         common.muon(common.one_cycle(1e-3, 10_000, 0.2), config.clip_norm), keras.losses.CTC()
     )
     epochs, seconds = {}, {}
     for name, function in ("without", compose), ("with", compose_in_buckets):
-        epochs[name] = common.EpochBatches(
-            *(function, config.batch_size, config.seed),
-            collate=lambda strips: common.pad(strips, config.columns),
+        epochs[name] = training.EpochBatches(
+            function,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            collate=functools.partial(pad, columns=config.columns),
         )
         seconds[name] = []
-        print(f"{name} buckets: {common.padding_share(epochs[name]):.1%} of the timesteps padding")
+        print(f"{name} buckets: {padding_share(epochs[name]):.1%} of the timesteps padding")
     for turn in range(ROUNDS + 1):
         for name, batches in epochs.items():
             batches.begun = turn > 0  # the first time, Keras looks at how long batches are

@@ -15,10 +15,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
-import common
-
 import numpy as np
 from PIL import Image
+
+from support import ctc, digits, strips
 
 ROOT = Path(__file__).parent.parent.parent
 PICTURES = 500
@@ -40,13 +40,13 @@ def main() -> None:
     """Print the share of digits, or of labels, that were read right."""
     script, model = sys.argv[1:]
     random = np.random.default_rng(0)
-    _, digits = common.load_mnist()
+    _, mnist = digits.load_mnist()
     if script == "classic.py":
-        truths, images = [[y] for y in digits.y[:PICTURES]], digits.x[:PICTURES]
+        truths, images = [[y] for y in mnist.y[:PICTURES]], mnist.x[:PICTURES]
     else:
-        strips = common.compose_strips(digits, 2, 8, random)
-        truths = [y[y != common.BLANK] - 1 for y in strips.y[:PICTURES]]
-        images = [x.T for x in strips.x[:PICTURES]]
+        composed = strips.compose_strips(mnist, 2, 8, random)
+        truths = [y[y != ctc.BLANK] - 1 for y in composed.y[:PICTURES]]
+        images = [x.T for x in composed.x[:PICTURES]]
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{number:03}.png" for number in range(PICTURES)]
         for image, path in zip(images, paths, strict=True):
@@ -56,7 +56,7 @@ def main() -> None:
     readings = re.findall(r"^.*\.png: (nothing|[\d ]+) \(", printed, re.MULTILINE)
     labels = [[int(x) for x in reading.split() if x != "nothing"] for reading in readings]
     wrong = sum(
-        common.edit_distances(np.array([truth]) + 1, np.array([reading], int).reshape(1, -1) + 1)[0]
+        ctc.edit_distances(np.array([truth]) + 1, np.array([reading], int).reshape(1, -1) + 1)[0]
         for truth, reading in zip(truths, labels, strict=True)
     )
     count = sum(map(len, truths))

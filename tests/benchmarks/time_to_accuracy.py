@@ -27,6 +27,8 @@ import keras
 import numpy as np
 from machine import machine
 
+from support import command_line, ctc, digits, strips
+
 
 class Task(NamedTuple):
     """A published recipe, the test figure that it came to, and the command of ours to compare."""
@@ -45,16 +47,28 @@ class Task(NamedTuple):
 
 TASKS = {
     "lstm": Task(
-        "LSTM 128, Adam 0.001, 10,000 batches of 128",
-        *(10_000, "accuracy", 0.9881, "classic.py --units 128", 8),
+        recipe="LSTM 128, Adam 0.001, 10,000 batches of 128",
+        batches=10_000,
+        figure="accuracy",
+        target=0.9881,
+        ours="classic.py --units 128",
+        bar=8,
     ),
     "simple_rnn": Task(
-        "SimpleRNN 256, SGD 0.01, 20 epochs, batch 128",
-        *(20 * 469, "accuracy", 0.975, "classic.py --cell SimpleRNN", 5),
+        recipe="SimpleRNN 256, SGD 0.01, 20 epochs, batch 128",
+        batches=20 * 469,
+        figure="accuracy",
+        target=0.975,
+        ours="classic.py --cell SimpleRNN",
+        bar=5,
     ),
     "ctc": Task(
-        "3 x bidirectional LSTM 128, CTC, Adam 0.0001, batch 32",
-        *(None, "label error rate", 0.05, "seq_labelling.py", 10),
+        recipe="3 x bidirectional LSTM 128, CTC, Adam 0.0001, batch 32",
+        batches=None,
+        figure="label error rate",
+        target=0.05,
+        ours="seq_labelling.py",
+        bar=10,
     ),
 }
 STRIPS = 500  # to test on
@@ -91,18 +105,18 @@ class Watch(keras.callbacks.Callback):
         if self.task.figure == "accuracy":
             figure = float((logits.argmax(axis=-1) == self.test.y).mean())
         else:
-            reading = common.read_labels(logits)
-            figure = common.error_rates(self.test.y, reading)["label_error_rate"]
+            reading = ctc.read_labels(logits)
+            figure = ctc.error_rates(self.test.y, reading)["label_error_rate"]
         print(json.dumps([seconds, figure]), file=self.out, flush=True)
         reached = self.last is None and self.task.reached(figure)
         self.model.stop_training |= reached or self.batches == self.last or seconds > self.seconds
         self.testing += time.perf_counter() - stopped
 
 
-def strips_of_five(digits: common.Examples, seed: int) -> common.Examples:
+def strips_of_five(examples: common.Examples, seed: int) -> common.Examples:
     """Compose strips of five digits, one array (n, 140, 28)."""
-    strips = common.compose_strips(digits, 5, 5, np.random.default_rng(seed))
-    return common.Examples(np.stack(list(strips.x)), strips.y)
+    composed = strips.compose_strips(examples, 5, 5, np.random.default_rng(seed))
+    return common.Examples(np.stack(list(composed.x)), composed.y)
 
 
 def train_ours(task: Task, test: common.Examples) -> None:
@@ -118,7 +132,7 @@ def train_ours(task: Task, test: common.Examples) -> None:
     module = importlib.import_module(Path(script).stem)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         sys.argv = [script, *arguments, "--output", folder]
-        common.run(module.main, module.Config)
+        command_line.run(module.main, module.Config, module.__doc__)
 
 
 def train_recipe(name: str, train: common.Examples, test: common.Examples, seconds: float) -> None:
@@ -147,7 +161,7 @@ def train_recipe(name: str, train: common.Examples, test: common.Examples, secon
 
 def train_in_this_process(name: str, who: str, seconds: str) -> None:
     """Train ours or the recipe."""
-    train, test = common.load_mnist()
+    train, test = digits.load_mnist()
     if name == "ctc":
         train = strips_of_five(train, 0)
         test = common.Examples(*(part[:STRIPS] for part in strips_of_five(test, 2)))

@@ -28,9 +28,9 @@ from machine import machine
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 SCRIPTS = {
-    "classic": "test_classifier",
-    "seq_labelling": "test_labeller",
-    "variable_length_seq": "test_labeller",
+    "classic": "classifier",
+    "seq_labelling": "labeller",
+    "variable_length_seq": "labeller",
 }
 BATCH, STEPS, ROUNDS = 128, 30, 5
 
@@ -45,9 +45,11 @@ def time_parts(script: str, begin: str) -> None:
     module = importlib.import_module(script)
     parts["start"] = time.time() - float(begin)
 
-    import common
+    import common  # noqa: F401
 
     import keras
+
+    from support import digits, report, strips
 
     def timed(name: str, function: Callable) -> Callable:
         @functools.wraps(function)
@@ -77,10 +79,10 @@ def time_parts(script: str, begin: str) -> None:
     keras.Model.fit = lambda *positional, callbacks, **named: fit(
         *positional, callbacks=[*callbacks, steps], **named
     )
-    for name in "load_digits", "load_strips":
-        setattr(common, name, timed("loading", getattr(common, name)))
+    digits.load_digits = timed("loading", digits.load_digits)
+    strips.load_strips = timed("loading", strips.load_strips)
     test = SCRIPTS[script]
-    setattr(common, test, timed("evaluation", getattr(common, test)))
+    setattr(report, test, timed("evaluation", getattr(report, test)))
     out = sys.stdout
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         module.main(module.Config(epochs=1, output=folder))
@@ -120,8 +122,11 @@ def make_classifier(T: int = 28, units: int = 192, adam: bool = False):
     import numpy as np
 
     from classic import classif_rnn_network
+    from support import training
 
-    network = classif_rnn_network(T, 28, units=units)
+    network = classif_rnn_network(
+        T, 28, cell="GRU", units=units, depth=1, bidirectional=False, dropout=0.0
+    )
     optimizer = keras.optimizers.Adam(0.001, global_clipnorm=1.0)
     if not adam:
         optimizer = common.muon(common.one_cycle(0.008, 10_000, 0.3), 1.0)
@@ -133,7 +138,7 @@ def make_classifier(T: int = 28, units: int = 192, adam: bool = False):
         """Train on random images; return the seconds."""
         x = random.integers(0, 256, (steps * BATCH, T, 28), np.uint8)
         examples = common.Examples(x, random.integers(0, 10, len(x), np.uint8))
-        batches = common.in_batches(examples, BATCH)
+        batches = training.in_batches(examples, BATCH)
         start = time.perf_counter()
         network.fit(batches, shuffle=False, verbose=0)
         return time.perf_counter() - start

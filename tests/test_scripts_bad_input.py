@@ -64,7 +64,7 @@ def test_bad_settings_end_with_one_message_and_exit_code_2(
     [
         (r"units: PositiveInt = \d+", "units: PositiveInt = 0", "greater than 0"),
         (r"(learning_rate: .*) = \S+", r"\1 = float('nan')", "finite number"),
-        (r"dropout: common.Share = \S+", "dropout: common.Share = 1", "less than 1"),
+        (r"dropout: Share = \S+", "dropout: Share = 1", "less than 1"),
         (r'(cell: Literal.*) = "\w+"', r'\1 = "Foo"', "'SimpleRNN', 'GRU' or 'LSTM'"),
         (r"units: PositiveInt = \d+", "unit: PositiveInt = 3", "no setting 'units'"),
     ],
@@ -107,7 +107,7 @@ def test_bad_input_in_a_process_of_its_own(tmp_path):
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_loss_that_is_not_finite_stops_the_training(script, tmp_path, monkeypatch, capfd):
-    arguments = [*SMALL, "--layers", "1", "--learning-rate", "1e38", "--output", tmp_path]
+    arguments = [*SMALL, "--depth", "1", "--learning-rate", "1e38", "--output", tmp_path]
     assert run_in_process(ROOT / f"{script}.py", arguments, monkeypatch) == 1
     # After networks of other tests in the same process, TensorFlow may add a line of its own.
     lines = [line for line in capfd.readouterr().err.splitlines() if not line.startswith("loc(")]

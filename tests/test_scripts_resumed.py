@@ -22,8 +22,10 @@ import pytest
 import script_runs
 from script_runs import only_run
 
+from support import command_line, training
+
 ROOT = Path(__file__).parent.parent
-TINY = {"train_size": 72, "test_size": 20, "epochs": 3, "units": 4, "batch_size": 24, "layers": 1}
+TINY = {"train_size": 72, "test_size": 20, "epochs": 3, "units": 4, "batch_size": 24, "depth": 1}
 MORE = {
     "classic": {"dropout": 0.2},
     "seq_labelling": {"columns": 14, "bidirectional": False, "dropout": 0.2},
@@ -62,7 +64,7 @@ def assert_same_run(one, other):
 @pytest.mark.parametrize("script", MORE)
 def test_an_interrupted_run_goes_on_to_the_same_end(script, call, tmp_path, monkeypatch):
     call(script, output=tmp_path / "whole")
-    batch_end = common.StopOnInfiniteLoss.on_train_batch_end
+    batch_end = training.StopOnInfiniteLoss.on_train_batch_end
     left = int(np.random.default_rng().integers(9))  # of three epochs of three batches
     print("interrupted after", left, "batches")
 
@@ -74,7 +76,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(script, call, tmp_path, monk
         batch_end(self, batch, logs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(common.StopOnInfiniteLoss, "on_train_batch_end", interrupt)
+        patch.setattr(training.StopOnInfiniteLoss, "on_train_batch_end", interrupt)
         with pytest.raises(common.Interrupted) as interrupted:
             call(script, output=tmp_path / "parts")
     folder = Path(str(interrupted.value))
@@ -170,12 +172,12 @@ def test_a_run_folder_that_is_deleted_is_one_line(tmp_path, monkeypatch, capfd):
     def delete(epoch, logs=None):
         shutil.rmtree(only_run(tmp_path))
 
-    monkeypatch.setattr(common.StopOnInfiniteLoss, "on_epoch_end", lambda self, *_: delete(_))
+    monkeypatch.setattr(training.StopOnInfiniteLoss, "on_epoch_end", lambda self, *_: delete(_))
     arguments = ["--train-size", "24", "--units", "4", "--output", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["classic.py", *arguments])
     classic = importlib.import_module("classic")
     with pytest.raises(SystemExit, match="1"):
-        common.run(classic.main, classic.Config)
+        command_line.run(classic.main, classic.Config, classic.__doc__)
     errors = capfd.readouterr().err
     assert errors.count("\n") == 1
     assert "can't be written" in errors
@@ -223,6 +225,7 @@ def test_damaged_files_of_a_run_are_named(call, finished, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
     (folder / "metrics.json").write_text('{"training_seconds": 1}')
+    (folder / "learning_curves.png").unlink()
     (folder / "checkpoint.keras").write_bytes(b"PK")
     with pytest.raises(DataError, match="its files are damaged"):
         call("classic", resume=folder)

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import common
-from common import SettingError, TrainingError
 
 import keras
 import numpy as np
@@ -17,37 +16,43 @@ import pytest
 import script_runs
 from script_runs import only_run
 
+from support import digits, strips
+from variable_length_seq import pad
+
 ROOT = Path(__file__).parent.parent
 VARIABLES = ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
 SMALL = {
     "classic": ["--train-size=1000", "--epochs=3", "--units=8", "--batch-size=64", "--dropout=0.1"],
     "variable_length_seq": [
-        *("--train-size=100", "--epochs=2", "--units=4", "--batch-size=16", "--layers=1"),
+        *("--train-size=100", "--epochs=2", "--units=4", "--batch-size=16", "--depth=1"),
         *("--columns=14", "--no-bidirectional", "--longest=3", "--learning-rate=0.02"),
         *("--no-buckets", "--test-size=50"),  # one length for all batches, to compile one step
     ],
 }
 # Before the script: say in the end which weights this process has.
 SHOW_WEIGHTS = """
-import hashlib, sys, common
-end = common._OnOneDevice.on_train_end
-def show_weights(self, logs=None):
-    end(self, logs)
-    weights = b"".join(weights.tobytes() for weights in self.model.get_weights())
-    print("weights", hashlib.sha256(weights).hexdigest(), file=sys.stderr)
-common._OnOneDevice.on_train_end = show_weights
+import hashlib, sys
+from support import training
+save = training.Progress._save
+def show_weights(self, name):
+    save(self, name)
+    if name == "checkpoint.keras" and len(self.epochs) == self.params["epochs"]:
+        weights = b"".join(weights.tobytes() for weights in self.model.get_weights())
+        print("weights", hashlib.sha256(weights).hexdigest(), file=sys.stderr)
+training.Progress._save = show_weights
 """
 # Before the script: die like a machine that loses its power, in the second epoch.
 DIE = """
-import os, signal, common
-share, left = common._ShareOfBatches.__getitem__, 25
+import os, signal
+from support import training
+share, left = training.EpochBatches.__getitem__, 25
 def share_or_die(self, index):
     global left
-    left -= 1
+    left -= len(self.examples.x) > 500  # of the training, not of the validation
     if left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     return share(self, index)
-common._ShareOfBatches.__getitem__ = share_or_die
+training.EpochBatches.__getitem__ = share_or_die
 """
 
 
@@ -124,11 +129,17 @@ def test_a_network_trained_with_jax_reads_the_same_with_tensorflow(runs, data):
     for run in two, one:
         config = module.Config(**json.loads((run / "config.json").read_text()))
         if script == "classic":
-            _, _, test = common.load_digits(config)
+            _, _, test = digits.load_digits(config.data)
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         else:
-            *_, test = common.load_strips(config, config.shortest, config.longest, 14)
-            test = common.Examples(common.pad(test.x, 14), test.y)
+            *_, test = strips.load_strips(
+                config.data,
+                shortest=config.shortest,
+                longest=config.longest,
+                columns=14,
+                test_size=config.test_size,
+            )
+            test = common.Examples(pad(test.x, 14), test.y)
             loss = keras.losses.CTC()
         network = keras.saving.load_model(run / "model.keras", compile=False)
         logits = network.predict(test.x, verbose=0)
@@ -210,52 +221,3 @@ def test_tensorflow_names_jax(data, tmp_path):
     assert errors.count("\n") == 1
     assert "set KERAS_BACKEND=jax" in errors
     assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        (("localhost:1", "2", None), "PROCESS_ID is not set"),
-        ((None, "2", "0"), "JOB_ADDRESSES is not set"),
-        (("localhost", "2", "0"), "expected HOST:PORT"),
-        (("localhost:1,", "2", "0"), "expected HOST:PORT"),
-        (("localhost:1", "two", "0"), "NUM_PROCESSES=two"),
-        (("localhost:1", "2", "2"), "PROCESS_ID=2: expected"),
-        (("localhost:1", "2", "-1"), "PROCESS_ID=-1: expected"),
-        (("a:1,b:1,c:1", "2", "0"), "names 3 processes, KERAS_DISTRIBUTION_NUM_PROCESSES is 2"),
-    ],
-)
-def test_wrong_variables_are_named(values, message, monkeypatch):
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    for name, value in zip(VARIABLES, values, strict=True):
-        if value is not None:
-            monkeypatch.setenv(f"KERAS_DISTRIBUTION_{name}", value)
-    with pytest.raises(SettingError, match=message), common.join_processes(common.RunConfig()):
-        pass
-
-
-def test_a_first_process_that_is_not_there(monkeypatch):
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-        with pytest.raises(TrainingError, match=f"can't be reached at {address}"):
-            common._wait_for_the_first(address, seconds=0.5)
-
-
-@pytest.mark.parametrize(
-    ("size", "devices", "processes"), [(8, 2, 2), (7, 4, 2), (2, 3, 3), (5, 4, 1)]
-)
-def test_shares_hold_every_example_and_are_equally_large(size, devices, processes, monkeypatch):
-    monkeypatch.setattr(common, "count_devices", lambda: devices)
-    monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", str(processes))
-    examples = common.Examples(np.arange(size), 10 * np.arange(size))
-    shares = []
-    for process in range(processes):
-        monkeypatch.setenv("KERAS_DISTRIBUTION_PROCESS_ID", str(process))
-        shares.append(common._ShareOfBatches(common.in_batches(examples))[0])
-    assert len({len(share.x) for share in shares}) == 1
-    assert len(shares[0].x) % (devices // processes) == 0
-    x = np.concatenate([share.x for share in shares])
-    assert (x[:size] == examples.x).all()
-    assert len(x) < size + devices
-    np.testing.assert_array_equal(np.concatenate([share.y for share in shares]), 10 * x)

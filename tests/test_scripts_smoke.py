@@ -13,6 +13,9 @@ import common
 import numpy as np
 import pytest
 
+from support import digits, strips
+from variable_length_seq import pad
+
 ROOT = Path(__file__).parent.parent
 SMALL = ["--train-size", "512", "--test-size", "256", "--epochs", "1"]
 COMMON_FILES = {
@@ -90,13 +93,14 @@ def test_it_writes_every_file(smoke):
 def load_test(script, config):
     """The test set as the network takes it."""
     if script in ("classic", "standardize"):
-        return common.load_digits(config)[2]
+        return digits.load_digits(config.data, test_size=config.test_size)[2]
     equal = script == "seq_labelling"
     lengths = (config.digits, config.digits) if equal else (config.shortest, config.longest)
-    _, _, test = common.load_strips(config, *lengths, 4)
-    return (
-        common.stack_equal(test, "test") if equal else common.Examples(common.pad(test.x), test.y)
+    shortest, longest = lengths
+    _, _, test = strips.load_strips(
+        config.data, shortest=shortest, longest=longest, columns=4, test_size=config.test_size
     )
+    return strips.stack_equal(test, "test") if equal else common.Examples(pad(test.x), test.y)
 
 
 def test_the_saved_model_reads_raw_pixels_in_a_new_process(smoke):

@@ -1,7 +1,6 @@
 """variable_length_seq.py: padding changes nothing."""
 
 import json
-from pathlib import Path
 
 import common
 from common import DataError, Examples, SettingError
@@ -9,12 +8,20 @@ from common import DataError, Examples, SettingError
 import keras
 import numpy as np
 import pytest
+from small_data import PICKLES
 
 import variable_length_seq
-from variable_length_seq import Config, rnn_seqlab_network
+from support import ctc, strips, training
+from variable_length_seq import PADDING, Config, bucketed, pad, padding_share
 
-PICKLES = Path(__file__).parent / "pickles"
 SMALL = {"train_size": 512, "test_size": 200, "epochs": 2, "units": 32, "batch_size": 16}
+
+
+def rnn_seqlab_network(D, **changes):
+    """A network with the settings of `trained` where the test names no others."""
+    settings = {"cell": "GRU", "units": 32, "depth": 2, "bidirectional": True, "columns": 4}
+    settings |= {"dropout": 0.0, "mask": True}
+    return variable_length_seq.rnn_seqlab_network(D, **settings | changes)
 
 
 @pytest.fixture(scope="module")
@@ -23,17 +30,19 @@ def trained(tmp_path_factory):
     config = Config(**SMALL, output=tmp_path_factory.mktemp("runs"))
     variable_length_seq.main(config)
     (folder,) = config.output.glob("variable_length_seq/*")
-    _, _, test = common.load_strips(config, 2, 5, 4)
+    *_, test = strips.load_strips(
+        config.data, shortest=2, longest=5, columns=4, test_size=config.test_size
+    )
     return keras.saving.load_model(folder / "model.keras"), test
 
 
 def predict(network, strips, extra_steps=0):
-    pixels = common.pad(strips, 4)
+    pixels = pad(strips, 4)
     padding = ((0, 0), (0, 4 * extra_steps), (0, 0))
-    return network.predict_on_batch(np.pad(pixels, padding, constant_values=common.PADDING))
+    return network.predict_on_batch(np.pad(pixels, padding, constant_values=PADDING))
 
 
-def ctc(labels, logits):
+def ctc_losses(labels, logits):
     return keras.ops.convert_to_numpy(keras.losses.ctc(labels, logits))
 
 
@@ -49,10 +58,10 @@ def assert_same(test, alone, chosen, together):
         np.testing.assert_allclose(second[:, :length], first, atol=1e-5, rtol=1e-5)
         assert (second[:, length:] == np.where(np.arange(11) == 0, 1e4, -1e4)).all()
         labels = test.y[np.asarray(chosen)[rows]]
-        losses = ctc(labels, first), ctc(labels, second)
+        losses = ctc_losses(labels, first), ctc_losses(labels, second)
         np.testing.assert_allclose(*losses, atol=1e-5, rtol=1e-5)
         for beam_width in None, 5:
-            readings = [common.read_labels(logits, beam_width) for logits in (first, second)]
+            readings = [ctc.read_labels(logits, beam_width) for logits in (first, second)]
             assert readings[0].tolist() == readings[1].tolist()
 
 
@@ -75,8 +84,10 @@ def test_more_padding_changes_nothing(trained, extra_steps):
     assert padded.shape[1] == 35 + extra_steps
     plain = predict(network, test.x)
     np.testing.assert_allclose(padded[:, :35], plain, atol=1e-5, rtol=1e-5)
-    np.testing.assert_allclose(ctc(test.y, padded), ctc(test.y, plain), atol=1e-5, rtol=1e-5)
-    np.testing.assert_array_equal(common.read_labels(padded), common.read_labels(plain))
+    np.testing.assert_allclose(
+        ctc_losses(test.y, padded), ctc_losses(test.y, plain), atol=1e-5, rtol=1e-5
+    )
+    np.testing.assert_array_equal(ctc.read_labels(padded), ctc.read_labels(plain))
 
 
 @pytest.mark.parametrize("size", [1, 14, 35])
@@ -102,8 +113,8 @@ def step_of_descent(network, pixels, labels):
 
 def test_gradient_does_not_see_the_padding(trained):
     network, test = trained
-    pixels, labels = common.pad(test.x[:32], 4), test.y[:32]
-    longer = np.pad(pixels, ((0, 0), (0, 28), (0, 0)), constant_values=common.PADDING)
+    pixels, labels = pad(test.x[:32], 4), test.y[:32]
+    longer = np.pad(pixels, ((0, 0), (0, 28), (0, 0)), constant_values=PADDING)
     plain, padded = (step_of_descent(network, x, labels) for x in (pixels, longer))
     assert max(np.abs(step).max() for step in plain) > 1e-3
     for one, other in zip(plain, padded, strict=True):
@@ -112,10 +123,9 @@ def test_gradient_does_not_see_the_padding(trained):
 
 def test_gradient_of_a_batch_is_the_mean_of_its_strips(trained):
     network, test = trained
-    together = step_of_descent(network, common.pad(test.x[:3], 4), test.y[:3])
+    together = step_of_descent(network, pad(test.x[:3], 4), test.y[:3])
     alone = [
-        step_of_descent(network, common.pad(test.x[i : i + 1], 4), test.y[i : i + 1])
-        for i in range(3)
+        step_of_descent(network, pad(test.x[i : i + 1], 4), test.y[i : i + 1]) for i in range(3)
     ]
     for step, *steps in zip(together, *alone, strict=True):
         np.testing.assert_allclose(step, np.mean(steps, axis=0), atol=1e-5)
@@ -124,7 +134,7 @@ def test_gradient_of_a_batch_is_the_mean_of_its_strips(trained):
 def test_without_the_mask_padding_changes_the_reading(trained):
     """Otherwise the tests above would prove nothing."""
     network, test = trained
-    unmasked = rnn_seqlab_network(28, units=32, mask=False)
+    unmasked = rnn_seqlab_network(28, mask=False)
     unmasked.set_weights(network.get_weights())
     plain, padded = (predict(unmasked, test.x[:50], extra) for extra in (0, 7))
     assert np.abs(padded[:, : plain.shape[1]] - plain).max() > 0.1
@@ -135,18 +145,20 @@ def test_background_inside_a_strip_is_never_masked(trained):
     network, test = trained
     strip = np.zeros((140, 28), np.uint8)
     strip[:28], strip[-28:] = test.x[0][:28], test.x[0][-28:]
-    unmasked = rnn_seqlab_network(28, units=32, mask=False)
+    unmasked = rnn_seqlab_network(28, mask=False)
     unmasked.set_weights(network.get_weights())
-    for strips in ([strip], [np.zeros((56, 28), np.uint8)]):
-        np.testing.assert_array_equal(predict(network, strips), predict(unmasked, strips))
+    for some in ([strip], [np.zeros((56, 28), np.uint8)]):
+        np.testing.assert_array_equal(predict(network, some), predict(unmasked, some))
 
 
 @pytest.mark.parametrize(("cell", "bidirectional"), [("SimpleRNN", True), ("LSTM", False)])
 def test_other_cells_keep_the_mask(cell, bidirectional):
-    network = rnn_seqlab_network(6, cell, 5, 3, bidirectional, columns=4, dropout=0.2)
+    network = rnn_seqlab_network(
+        6, cell=cell, units=5, depth=3, bidirectional=bidirectional, dropout=0.2
+    )
     strips = [np.random.default_rng(n).integers(0, 256, (n, 6), np.uint8) for n in (8, 20)]
-    pixels = common.pad(strips, 4)
-    alone = network.predict_on_batch(common.pad(strips[:1], 4))
+    pixels = pad(strips, 4)
+    alone = network.predict_on_batch(pad(strips[:1], 4))
     together = network.predict_on_batch(pixels)
     np.testing.assert_allclose(together[0, :2], alone[0], atol=1e-6)
 
@@ -156,7 +168,7 @@ def test_other_cells_keep_the_mask(cell, bidirectional):
 
 def test_padding_is_on_the_right_with_a_value_that_no_pixel_has():
     strips = [np.full((3, 2), 255, np.uint8), np.zeros((8, 2), np.uint8)]
-    padded = common.pad(strips, 4)
+    padded = pad(strips, 4)
     assert padded.shape == (2, 8, 2)
     assert padded[0, :, 0].tolist() == [255, 255, 255, 0, -1, -1, -1, -1]
     assert (padded[1] == 0).all()
@@ -167,7 +179,7 @@ def test_buckets_hold_every_sequence_once_and_are_shuffled_anew():
     strips = np.empty(103, object)
     strips[:] = [np.zeros((length, 1)) for length in random.integers(2, 6, 103)]
     examples = Examples(strips, np.arange(103))
-    orders = [common.bucketed(examples, 10, np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    orders = [bucketed(examples, 10, np.random.default_rng(seed)) for seed in (0, 0, 1)]
     for order in orders:
         assert sorted(order.y) == list(range(103))
         assert all(len(strips[i]) == len(x) for i, x in zip(order.y, order.x, strict=True))
@@ -178,57 +190,24 @@ def test_buckets_hold_every_sequence_once_and_are_shuffled_anew():
 
 
 def test_buckets_leave_at_most_5_percent_of_padding():
-    compose, _, _ = common.load_strips(Config(), 2, 5, 4)
+    compose, _, _ = strips.load_strips(common.DATA_FILE, shortest=2, longest=5, columns=4)
     shares = []
-    for order in (lambda x, _: x, lambda x, random: common.bucketed(x, 64, random)):
-        batches = common.EpochBatches(
-            lambda random, order=order: order(compose(random), random), 64, 0, common.pad
+    for order in (lambda x, _: x, lambda x, random: bucketed(x, 64, random)):
+        batches = training.EpochBatches(
+            lambda random, order=order: order(compose(random), random), 64, 0, pad
         )
-        shares.append(common.padding_share(batches))
+        shares.append(padding_share(batches))
     plain, in_buckets = shares
     assert in_buckets <= 0.05
     assert plain > 0.2
 
 
-def test_batches_of_equal_length_may_come_first(tmp_path):
-    """Keras looks at two batches before the training and takes for fixed what is equal in both."""
-    lengths = [16] * 8 + [8] * 8 + [24] * 4
-    strips = np.empty(20, object)
-    strips[:] = [np.zeros((length, 6), np.uint8) for length in lengths]
-    examples = Examples(strips, np.ones((20, 1), np.uint8))
-    batches = common.EpochBatches(lambda random: examples, 4, 0, common.pad)
-    assert [batches[index].x.shape[1] for index in range(5)] == [16, 16, 8, 8, 24]
-    network = rnn_seqlab_network(6, units=2, depth=1)
-    network.compile("adam", keras.losses.CTC(), run_eagerly=True)
-    step, seen = network.train_step, []
-
-    def watched_step(data):
-        seen.append(data[0].shape[1])
-        return step(data)
-
-    network.train_step = watched_step
-    common.train(network, batches, None, 2, tmp_path, "loss")
-    assert seen == [16, 16, 8, 8, 24] * 2
-
-
 # -- data -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["lists_protocol2", "object_arrays_protocol1"])
-def test_ragged_pickles_of_python_2(name):
-    path = PICKLES / f"python2_sequences_{name}.pkl.gz"
-    compose, validation, test = common.load_strips(Config(data=path), 2, 5)
-    assert [len(strip) for strip in test.x] == [12, 18, 24, 12, 18, 24]
-    assert test.y[:3].tolist() == [[1, 2, 0, 0], [2, 3, 4, 0], [3, 4, 5, 6]]
-    expected = np.arange(12 * 3).reshape(12, 3) % 7 / 8 * 256
-    np.testing.assert_array_equal(test.x[0], expected)
-    assert len(validation.x) == 1
-    assert len(compose(np.random.default_rng(0)).x) == 11
 
 
 def test_a_ragged_pickle_is_trained_on(tmp_path):
     path = PICKLES / "python2_sequences_lists_protocol2.pkl.gz"
-    config = Config(data=path, columns=5, layers=1, epochs=1, units=4, output=tmp_path)
+    config = Config(data=path, columns=5, depth=1, epochs=1, units=4, output=tmp_path)
     assert variable_length_seq.main(config)["test_size"] == 6
     assert json.loads(next(tmp_path.glob("*/*/metrics.json")).read_text())["test_size"] == 6
 

@@ -1,0 +1,159 @@
+"""The pictures."""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from support import ctc, digits
+
+DOTS_PER_INCH = 120
+
+
+def learning_curves(history: dict[str, list[float]], path: Path) -> None:
+    """Draw every figure of the history over the epochs, training beside validation."""
+    panels = {name.removeprefix("val_"): {} for name in history}
+    for name, values in history.items():
+        kind = "validation" if name.startswith("val_") else "training"
+        panels[name.removeprefix("val_")][kind] = values
+    _draw_epochs(panels, path)
+
+
+def comparison(histories: dict[str, dict[str, list[float]]], path: Path) -> None:
+    """Draw every figure of several trainings over the epochs, training and validation apart."""
+    names = next(iter(histories.values()))
+    panels = {
+        f"training_{name}".replace("training_val_", "validation_"): {
+            label: history[name] for label, history in histories.items()
+        }
+        for name in names
+    }
+    _draw_epochs(panels, path)
+
+
+def _draw_epochs(panels: dict[str, dict[str, list[float]]], path: Path) -> None:
+    """Draw a panel for each figure, in it a curve for each training."""
+    styles = {"training": "o-C0", "validation": "s-C1"}
+    figure = Figure(figsize=(4.5 * len(panels), 4), layout="constrained")
+    grid = figure.subplots(1, len(panels), squeeze=False)
+    for axes, (name, curves) in zip(grid.flat, panels.items(), strict=True):
+        for label, values in curves.items():
+            axes.plot(range(1, len(values) + 1), values, styles.get(label, "o-"), label=label)
+        axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(path, dpi=DOTS_PER_INCH)
+
+
+def alignment(strips: np.ndarray, probabilities: np.ndarray, path: Path) -> None:
+    """Draw each strip and under it the probability of every class over the timesteps.
+
+    Args:
+        strips: (n, T, D), columns as timesteps.
+        probabilities: (n, steps, classes), class 0 the blank; steps divides T.
+    """
+    n, T, D = strips.shape
+    steps = probabilities.shape[1]
+    centres = (np.arange(steps) + 0.5) * T / steps - 0.5
+    figure = Figure(figsize=(10, 3.2 * n + 0.5), layout="constrained")
+    axes = figure.subplots(2 * n, 1, sharex=True, height_ratios=[D / T * 7, 1.4] * n)
+    for strip, curves, above, below in zip(
+        strips, probabilities, axes[::2], axes[1::2], strict=True
+    ):
+        above.imshow(strip.T, cmap="gray_r", vmin=0, vmax=255, aspect="auto")
+        above.set_yticks([])
+        below.plot(centres, curves[:, ctc.BLANK], "k:", label="blank")
+        for digit in range(curves.shape[1] - 1):
+            below.plot(centres, curves[:, digit + 1], color=f"C{digit}", label=str(digit))
+        below.set(ylabel="probability", ylim=(-0.05, 1.05))
+        below.grid(alpha=0.3)
+    axes[-1].set_xlabel("timestep (column of the strip)")
+    handles, labels = axes[-1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=9)
+    figure.savefig(path, dpi=DOTS_PER_INCH)
+
+
+def confusion_matrix(truth: np.ndarray, answers: np.ndarray, path: Path) -> None:
+    """Draw how often each digit, a row, was read as each digit, a column.
+
+    Args:
+        truth, answers: digits, (n,).
+    """
+    counts = np.zeros((digits.DIGITS, digits.DIGITS), int)
+    np.add.at(counts, (truth, answers), 1)
+    mistakes = counts * (1 - np.eye(digits.DIGITS, dtype=int))
+    figure = Figure(figsize=(6.5, 6), layout="constrained")
+    axes = figure.subplots()
+    # Mistakes set the colours: the right answers outnumber them a hundred times.
+    image = axes.imshow(mistakes, cmap="Reds", vmin=0, vmax=max(1, mistakes.max()))
+    for row, column in np.ndindex(counts.shape):
+        axes.text(
+            column,
+            row,
+            counts[row, column] or "",
+            ha="center",
+            va="center",
+            color="white" if mistakes[row, column] > 0.6 * image.norm.vmax else "black",
+            fontweight="bold" if row == column else "normal",
+        )
+    axes.set(xlabel="answer", ylabel="truth", xticks=range(len(counts)), yticks=range(len(counts)))
+    axes.set_title(f"{mistakes.sum():,} of {len(truth):,} wrong")
+    figure.savefig(path, dpi=DOTS_PER_INCH)
+
+
+def images(images: np.ndarray, captions: list[str], path: Path, *, columns: int = 6) -> None:
+    """Draw images (n, height, width) in a grid, each under its caption."""
+    figure, grid = _image_grid(images, columns)
+    for axes, caption in zip(grid, captions, strict=True):
+        axes.set_title(caption, fontsize=9)
+    figure.savefig(path, dpi=DOTS_PER_INCH)
+
+
+def misread_strips(
+    strips: np.ndarray,
+    alignments: Iterable[list[tuple[int, int]]],
+    confidence: np.ndarray,
+    path: Path,
+) -> None:
+    """Draw strips under their labels, the truth above what was read; what differs is bold and red.
+
+    Args:
+        strips: (n, T, D), columns as timesteps, negative where they are padding.
+        alignments: of each strip, see `ctc.align`.
+        confidence: the probability of each reading, (n,).
+    """
+    figure, grid = _image_grid(strips.transpose(0, 2, 1), columns=3)
+    for axes, strip, pairs, probability in zip(grid, strips, alignments, confidence, strict=True):
+        timesteps = (strip >= 0).any(axis=1).sum()
+        for row, name in enumerate(("truth", f"read ({probability:.1%})")):
+            above = {"xytext": (0, 15 - 12 * row), "textcoords": "offset points", "fontsize": 9}
+            axes.annotate(name, (0, 1), xycoords="axes fraction", ha="right", **above)
+            for place, pair in enumerate(pairs):
+                wrong = {"color": "red", "fontweight": "bold"} if pair[0] != pair[1] else {}
+                axes.annotate(
+                    ctc.spell(pair[row : row + 1]) or "-",
+                    ((place + 0.5) / len(pairs) * timesteps, 1),
+                    xycoords=("data", "axes fraction"),
+                    ha="center",
+                    **above,
+                    **wrong,
+                )
+    figure.savefig(path, dpi=DOTS_PER_INCH)
+
+
+def _image_grid(images: np.ndarray, columns: int) -> tuple[Figure, list[Axes]]:
+    """Draw images (n, height, width) in a grid, with room for captions; return each one's axes."""
+    rows = max(1, math.ceil(len(images) / columns))
+    height, width = images.shape[1:]
+    row_height = 10 / columns * height / width + 0.5  # inches
+    figure = Figure(figsize=(10, row_height * rows), layout="constrained")
+    for axes in figure.subplots(rows, columns, squeeze=False).flat:
+        axes.axis("off")
+    grid = figure.axes[: len(images)]
+    for axes, image in zip(grid, images, strict=True):
+        axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
+    return figure, grid

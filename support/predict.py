@@ -1,0 +1,216 @@
+"""Reading one's own pictures: brought to the form of MNIST, and read."""
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import common
+
+import keras
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image, ImageFilter, ImageOps
+
+from support import ctc, plots
+
+INK_SHARE = 20 / 28  # MNIST's digits fill a box of 20 x 20 in an image of 28 x 28
+
+
+def print_predictions(
+    pictures: Sequence[Path], *, model: Path | None, runs: Path, seen: Path | None
+) -> bool:
+    """Print what a trained network reads in each picture, with its probability.
+
+    Args:
+        model: file of the network; None: the newest one in `runs`.
+        runs: folder of the runs of a script.
+        seen: picture to write, of what the network saw.
+
+    Returns:
+        Whether all pictures could be read; those that could not are named on stderr.
+
+    Raises:
+        SettingError: there is no trained network, or a file of this name can't be a picture.
+        DataError: the network cannot be read.
+    """
+    formats = Figure().canvas.get_supported_filetypes()
+    if seen and seen.suffix[1:].lower() not in formats:
+        raise common.SettingError(
+            f"--seen {seen}: the name must end in .png or in another of the formats "
+            f"{', '.join(sorted(formats))}"
+        )
+    to_image, read = load_reader(model or newest_model(runs))
+    images, captions = [], []
+    for picture in pictures:
+        try:
+            image = to_image(find_ink(picture))
+        except common.DataError as error:
+            print(error, file=sys.stderr)
+            continue
+        answer, probability = read(image)
+        print(f"{picture}: {answer} ({probability:.1%})", flush=True)
+        images.append(image)
+        captions.append(f"{picture.name}: {answer}\n{probability:.1%}")
+    if seen and images:
+        columns = [image.T for image in images]
+        padded = keras.utils.pad_sequences(columns, dtype="uint8", padding="post")
+        plots.images(padded.transpose(0, 2, 1), captions, seen, columns=3)
+        print(f"wrote {seen}")
+    return len(images) == len(pictures)
+
+
+def load_reader(
+    path: Path,
+) -> tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], tuple[str, float]]]:
+    """Load a network of the lessons, to read one digit or a line of them.
+
+    Returns:
+        A function that makes an image for the network of ink, see `find_ink`; one that reads such
+        an image and says how probable it finds its answer.
+
+    Raises:
+        DataError: the file is not such a network.
+    """
+    try:
+        network = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # of Keras, HDF5, zip or JSON
+        raise common.DataError(
+            f"{path} is not a network that Keras can read ({common.one_line(error)})"
+        ) from None
+    names = [layer.name for layer in network.layers]
+    if "logits" not in names:
+        raise common.DataError(f"{path} is not a network of these scripts")
+    height, size = network.input_shape[1:]
+    if "steps" in names:
+        read = functools.partial(predict_labels, for_any_length(network))
+        return functools.partial(to_strip, size=size), read
+    if height != size:
+        raise common.DataError(
+            f"{path} reads images of {height} x {size}, but pictures are brought to a square"
+        )
+    return functools.partial(to_digit, size=size), functools.partial(predict_digit, network)
+
+
+def newest_model(folder: Path) -> Path:
+    """Find the newest model.keras in the runs of a script."""
+    models = [*folder.glob("*/model.keras"), *folder.glob("*/*/model.keras")]
+    if not models:
+        raise common.SettingError(
+            f"--predict: no trained network in {folder}: train one, or give --model"
+        )
+    return max(models, key=lambda path: path.stat().st_mtime)
+
+
+def predict_digit(network: keras.Model, image: np.ndarray) -> tuple[str, float]:
+    """Read one digit from an image (height, width); return it with its probability."""
+    logits = network.predict_on_batch(image[None])
+    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))[0]
+    return str(probabilities.argmax()), float(probabilities.max())
+
+
+def for_any_length(network: keras.Model) -> keras.Model:
+    """Return a labeller with the same weights that reads strips of any length."""
+    if network.input_shape[1] is None:
+        return network
+    pixels = keras.Input((None, network.input_shape[2]), dtype=network.inputs[0].dtype)
+    copy = keras.models.clone_model(network, input_tensors=pixels)
+    copy.set_weights(network.get_weights())
+    return copy
+
+
+def predict_labels(network: keras.Model, image: np.ndarray) -> tuple[str, float]:
+    """Read the labels of a strip (height, width); return them with their probability."""
+    columns = network.get_layer("steps").output.shape[-1] // image.shape[0]
+    strip = np.pad(image.T, ((0, -image.shape[1] % columns), (0, 0)))
+    logits = network.predict_on_batch(strip[None])
+    reading = ctc.read_labels(logits)
+    return ctc.spell(reading[0]) or "nothing", float(ctc.confidences(reading, logits)[0])
+
+
+def find_ink(path: Path) -> np.ndarray:
+    """Find what is written in a picture, dark on light or light on dark, grey or in colour.
+
+    Returns:
+        How much ink there is at each pixel, 0 to 1, cut to where there is any, (height, width).
+
+    Raises:
+        DataError: the file is no picture, or there is nothing on it.
+    """
+    try:
+        with Image.open(path) as picture:
+            picture = ImageOps.exif_transpose(picture)
+            if picture.mode.startswith("I"):  # 16 bits a pixel, of which Pillow would cut off
+                picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+            picture = picture.convert("RGBA")
+            picture.thumbnail((2000, 2000))  # more of a photo only takes time
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or "not a picture that Pillow can read"
+        raise common.DataError(f"{path}: {reason}") from None
+    grey = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("L")
+    if min(grey.size) > 60:
+        grey = grey.filter(ImageFilter.MedianFilter(3))  # single specks
+    brightness = np.asarray(grey, float)
+    ink = np.abs(brightness - _paper(brightness))
+    darkest = np.partition(ink, -10, axis=None)[-10] if ink.size > 10 else 0
+    if darkest < 32:
+        raise common.DataError(f"{path}: an empty page, there is nothing to read")
+    ink = (ink / darkest).clip(0, 1)
+    ink[ink < 0.2] = 0
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
+    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _paper(brightness: np.ndarray) -> np.ndarray:
+    """The brightness of the paper, a plane through the picture's edge: light falls unevenly."""
+    height, width = brightness.shape
+    y, x = np.mgrid[:height, :width]
+    plane = np.stack([np.ones_like(x), x / width, y / height], axis=-1)
+    edge = np.ones((height, width), bool)
+    edge[1:-1, 1:-1] = False
+    # Writing that touches the edge does not move the paper: the middle half of the edge counts.
+    low, high = np.quantile(brightness[edge], (0.25, 0.75))
+    edge &= (brightness >= low) & (brightness <= high)
+    coefficients, *_ = np.linalg.lstsq(plane[edge], brightness[edge], rcond=None)
+    return plane @ coefficients
+
+
+def _scaled(ink: np.ndarray, scale: float) -> np.ndarray:
+    """Ink at another size, with its darkest pixel 255, uint8."""
+    height, width = (max(1, round(length * scale)) for length in ink.shape)
+    small = Image.fromarray(ink.astype(np.float32)).resize((width, height), Image.Resampling.BOX)
+    pixels = np.asarray(small)
+    return np.rint(255 * pixels / pixels.max()).astype(np.uint8)
+
+
+def to_digit(ink: np.ndarray, size: int = 28) -> np.ndarray:
+    """Bring the ink of one digit to the form of MNIST.
+
+    Returns:
+        An image (size, size) of uint8; the digit fills a box of 20 x 20, its centre of mass is in
+        the middle.
+
+    Source: Y. LeCun, C. Cortes and C. Burges, The MNIST database of handwritten digits.
+    """
+    digit = _scaled(ink, round(size * INK_SHARE) / max(ink.shape))
+    image = np.zeros((size, size), np.uint8)
+    top, left = (
+        int(np.clip(round(size / 2 - centre), 0, size - length))
+        for centre, length in zip(_centre_of_mass(digit), digit.shape, strict=True)
+    )
+    image[top : top + digit.shape[0], left : left + digit.shape[1]] = digit
+    return image
+
+
+def to_strip(ink: np.ndarray, size: int = 28) -> np.ndarray:
+    """Bring the ink of a line of digits to the form of a strip, uint8, (size, any width)."""
+    # Each digit was centred alone, so that a line of them is a little higher than one.
+    line = _scaled(ink, round(size * INK_SHARE * 1.1) / ink.shape[0])
+    top = int(np.clip(round(size / 2 - _centre_of_mass(line)[0]), 0, size - line.shape[0]))
+    margin = round(size * (1 - INK_SHARE) / 2)
+    return np.pad(line, ((top, size - line.shape[0] - top), (margin, margin)))
+
+
+def _centre_of_mass(image: np.ndarray) -> tuple[float, float]:
+    y, x = np.indices(image.shape)
+    return float((y * image).sum() / image.sum()), float((x * image).sum() / image.sum())

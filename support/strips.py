@@ -1,0 +1,232 @@
+"""Strips: sequences of digits, composed of images or loaded from a pickle of sequences.
+
+From images: training strips hold training digits only and are composed anew from a random
+generator, each digit at most once and distorted. Validation strips hold validation digits only,
+test strips test digits only, at most 2,000 of them, composed once, in an order that no setting
+changes but the lengths.
+
+From sequences, `((x_train, y_train), (x_test, y_test))`, each x a list of arrays (T_i, D) and each
+y a list of label lists: a fixed list, only shuffled.
+
+Labels of a sequence are digit + 1, because Connectionist Temporal Classification (CTC) in Keras
+takes 0 for its blank, and for the padding after the last label too.
+
+Sequences of different lengths are an object array of arrays (T_i, D) until they are padded.
+"""
+
+import contextlib
+import functools
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import common
+
+import keras
+import numpy as np
+
+from support import ctc, digits
+
+MOST_TEST_STRIPS = 2000
+
+
+def load_strips(
+    path: Path,
+    *,
+    shortest: int,
+    longest: int,
+    columns: int = 1,
+    distort: Callable[[np.ndarray, np.random.Generator], np.ndarray] = digits.distorted,
+    train_size: int | None = None,
+    test_size: int | None = None,
+) -> tuple[Callable[[np.random.Generator], common.Examples], common.Examples, common.Examples]:
+    """Load strips: training, validation and test.
+
+    Args:
+        path: of a pickle of digits, see `digits.load_mnist`, or of sequences.
+        shortest, longest: digits on a strip that is composed.
+        columns: timesteps that make one step of the network's output.
+        distort: takes the training digits and a random generator, returns them changed.
+        train_size, test_size: how many strips to return, the first ones; None: all.
+
+    Returns:
+        A function that composes an epoch's training strips; validation strips; test strips. See
+        `compose_strips` for their form.
+
+    Raises:
+        DataError: the file cannot be read, holds neither digits nor sequences, or a sequence has
+            too few steps for its labels.
+        SettingError: more strips are asked for than there are, or the columns are too many.
+    """
+    digits.fetch_if_missing(path)
+    parts = common.load_parts(path)
+    if any(_holds_sequences(part) for part in parts):
+        train, validation, test = _split_sequences(path, parts, columns)
+        train = digits.take_first(train, train_size, "--train-size", "training sequences")
+        test = digits.take_first(test, test_size, "--test-size", "test sequences")
+        return functools.partial(digits.shuffled, train), validation, test
+    train, validation, test = _split_digits(path, parts, longest, columns)
+    # As many digits as the strips need that are asked for, however long these turn out.
+    train = digits.take_first(train, train_size, "--train-size", "training strips", longest)
+    compose = functools.partial(
+        compose_distorted,
+        train,
+        shortest=shortest,
+        longest=longest,
+        distort=distort,
+        size=train_size,
+    )
+    validation = compose_strips(validation, shortest, longest, np.random.default_rng(1))
+    test = compose_strips(test, shortest, longest, np.random.default_rng(2))
+    test = common.Examples(*(part[:MOST_TEST_STRIPS] for part in test))
+    return compose, validation, digits.take_first(test, test_size, "--test-size", "test strips")
+
+
+def compose_strips(
+    digits: common.Examples, shortest: int, longest: int, random: np.random.Generator
+) -> common.Examples:
+    """Put digits side by side in a random order, each at most once.
+
+    Args:
+        digits: images (n, height, width) and labels (n,).
+        shortest, longest: digits on a strip; the lengths between are equally frequent.
+
+    Returns:
+        Strips whose columns are the timesteps, an object array of arrays (digits * width, height),
+        and their labels, digit + 1, padded with 0, (strips, longest).
+    """
+    order = random.permutation(len(digits.x))
+    # Equally many of each length, so that every epoch has the same number of strips.
+    lengths = np.resize(np.arange(shortest, longest + 1), len(order) // shortest)
+    lengths = random.permutation(lengths[lengths.cumsum() <= len(order)])
+    ends = lengths.cumsum()
+    columns, digit_labels = digits.x[order].transpose(0, 2, 1), digits.y[order] + 1
+    strips = np.empty(len(ends), object)
+    labels = np.zeros((len(ends), longest), np.uint8)
+    for strip, (length, end) in enumerate(zip(lengths, ends, strict=True)):
+        strips[strip] = columns[end - length : end].reshape(-1, columns.shape[2])
+        labels[strip, :length] = digit_labels[end - length : end]
+    return common.Examples(strips, labels)
+
+
+def compose_distorted(
+    digits: common.Examples,
+    random: np.random.Generator,
+    *,
+    shortest: int,
+    longest: int,
+    distort: Callable[[np.ndarray, np.random.Generator], np.ndarray],
+    size: int | None,
+) -> common.Examples:
+    """Distort digits and compose strips of them; return the first `size`, all for None."""
+    distorted = common.Examples(distort(digits.x, random), digits.y)
+    strips = compose_strips(distorted, shortest, longest, random)
+    return common.Examples(*(part[:size] for part in strips))
+
+
+def _split_digits(
+    path: Path, parts: list[tuple[str, object, object]], longest: int, columns: int
+) -> tuple[common.Examples, common.Examples, common.Examples]:
+    """Make training, validation and test digits, enough and wide enough for the longest strip."""
+    train, test = digits.join_digits(path, parts)
+    train, validation = digits.split_validation(train, path)
+    fewest = min(len(validation.x), len(test.x))
+    if fewest < longest:
+        raise common.SettingError(
+            f"strips of {longest:,} digits, but {path} has {fewest:,} to validate or test"
+        )
+    steps = longest * train.x.shape[2] // columns
+    needed = ctc.steps_needed(np.ones((1, longest), int))[0]
+    if steps < needed:
+        raise common.SettingError(
+            f"--columns {columns} leaves {steps} steps to a strip of {longest} digits, which may "
+            f"need {needed}"
+        )
+    return train, validation, test
+
+
+def _split_sequences(
+    path: Path, parts: list[tuple[str, object, object]], columns: int
+) -> tuple[common.Examples, common.Examples, common.Examples]:
+    """Make training, validation and test sequences, each with enough steps for its labels."""
+    *train_parts, test = [_digit_sequences(*part) for part in parts]
+    for (where, *_), part in zip(parts, (*train_parts, test), strict=True):
+        steps = np.array([math.ceil(len(sequence) / columns) for sequence in part.x])
+        ctc.check_labels_fit(part.y, steps, where)
+    widths = {part.x[0].shape[1] for part in (*train_parts, test)}
+    if len(widths) > 1:
+        raise common.DataError(f"{path}: sequences of {sorted(widths)} features a timestep")
+    train = common.Examples(
+        np.concatenate([part.x for part in train_parts]),
+        _pad_labels([row for part in train_parts for row in part.y]),
+    )
+    return *digits.split_validation(train, path), test
+
+
+def _pad_labels(labels: list[np.ndarray]) -> np.ndarray:
+    return keras.utils.pad_sequences(labels, padding="post", dtype="uint8", value=ctc.BLANK)
+
+
+def _holds_sequences(part: tuple[str, object, object]) -> bool:
+    """Tell sequences, whose targets are lists, from single images, whose targets are numbers."""
+    _, _, y = part
+    with contextlib.suppress(Exception):  # what is neither is refused where it is read
+        y = y.to_array() if isinstance(y, common.PickledArray) else y
+        return isinstance(y[0], list | common.PickledArray | np.ndarray)
+    return False
+
+
+def _digit_sequences(where: str, x: object, y: object) -> common.Examples:
+    """Check sequences and their labels.
+
+    Returns:
+        Sequences, an object array (n,) of arrays (T_i, D) of uint8; labels, digit + 1, padded
+        with 0, (n, longest).
+    """
+    sequences = common.to_arrays(f"{where} sequence", x)
+    labels = common.to_arrays(f"{where} labels of sequence", y)
+    if len(sequences) != len(labels) or not sequences:
+        raise common.DataError(
+            f"{where}: {len(sequences)} sequences, {len(labels)} lists of labels"
+        )
+    D = sequences[0].shape[-1] if sequences[0].ndim else 0
+    longest = max(part.size for part in labels)
+    if longest * len(labels) > common.LARGEST_DATA // 8:  # one long list would pad all others
+        raise common.DataError(
+            f"{where}: {len(labels):,} label lists of up to {longest:,} are too many"
+        )
+    for index, (sequence, part) in enumerate(zip(sequences, labels, strict=True)):
+        if sequence.ndim != 2 or sequence.shape[1] != D or not sequence.size:
+            raise common.DataError(
+                f"{where} sequence {index}: expected the shape (T, {D}), T at least 1, found "
+                f"{sequence.shape}"
+            )
+        if sequence.dtype != sequences[0].dtype:
+            raise common.DataError(
+                f"{where} sequence {index}: its type is {sequence.dtype}, that of sequence 0 "
+                f"{sequences[0].dtype}; all must be of one type"
+            )
+        if part.ndim != 1 or not part.size:
+            raise common.DataError(
+                f"{where} labels of sequence {index}: found the shape {part.shape}"
+            )
+        digits.check_digits(f"{where} labels of sequence {index}", part)
+    ragged = np.empty(len(sequences), object)
+    if sequences[0].dtype != np.uint8:
+        ends = np.cumsum([len(sequence) for sequence in sequences])
+        pixels = digits.to_pixels(f"{where} sequence", np.concatenate(sequences), ends)
+        sequences = np.split(pixels, ends[:-1])
+    ragged[:] = sequences
+    return common.Examples(ragged, _pad_labels([part + 1 for part in labels]))
+
+
+def stack_equal(strips: common.Examples, name: str) -> common.Examples:
+    """Make one array (n, T, D) of sequences; DataError if their lengths differ."""
+    lengths = [len(strip) for strip in strips.x]
+    labels = (strips.y != ctc.BLANK).sum(axis=1)
+    if min(lengths) < max(lengths) or min(labels) < max(labels):
+        raise common.DataError(
+            f"{name} sequences of {min(lengths)} to {max(lengths)} timesteps and of {min(labels)} "
+            f"to {max(labels)} labels: different lengths are for variable_length_seq.py"
+        )
+    return common.Examples(np.stack(list(strips.x)), strips.y[:, : max(labels)])

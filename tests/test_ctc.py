@@ -1,0 +1,164 @@
+"""support/ctc.py: the loss, decoding and error rates against brute force."""
+
+import functools
+import itertools
+
+from common import DataError
+
+import keras
+import numpy as np
+import pytest
+
+from support import ctc
+
+
+def collapse(path):
+    """What a path of classes says: repeats merged, blanks left out."""
+    return tuple(label for label, _ in itertools.groupby(path) if label)
+
+
+@functools.cache
+def all_paths(steps, classes):
+    """Every path, one by one, with the labelling that it says."""
+    paths = list(itertools.product(range(classes), repeat=steps))
+    return np.array(paths), [collapse(path) for path in paths]
+
+
+def labelling_probabilities(logits):
+    """Probability of every labelling: the sum over all paths that say it."""
+    probabilities = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    probabilities /= probabilities.sum(axis=-1, keepdims=True)
+    paths, labellings = all_paths(*logits.shape)
+    total = {}
+    for p, labelling in zip(
+        probabilities[np.arange(len(logits)), paths].prod(axis=1), labellings, strict=True
+    ):
+        total[labelling] = total.get(labelling, 0) + p
+    return total
+
+
+def ctc_loss(labels, logits):
+    loss = keras.losses.CTC()(np.array([labels]), np.array([logits], np.float32))
+    return float(loss)
+
+
+CASES = [
+    (1, [1]),
+    (2, [1, 2]),
+    (3, [1, 1]),
+    (4, [2]),
+    (5, [1, 2, 1]),
+    (6, [1, 1, 2]),
+    (6, [2, 2, 2]),
+]
+
+
+@pytest.mark.parametrize(("steps", "labels"), CASES)
+def test_ctc_loss_is_the_sum_over_all_alignments(steps, labels):
+    logits = np.random.default_rng(steps).normal(0, 2, (steps, 4))
+    expected = -np.log(labelling_probabilities(logits)[tuple(labels)])
+    assert ctc_loss(labels, logits) == pytest.approx(expected, abs=1e-4)
+    # Zeros after the labels are padding.
+    assert ctc_loss([*labels, 0, 0], logits) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(("steps", "labels"), CASES[:6])
+def test_gradient_of_the_ctc_loss_by_finite_differences(steps, labels):
+    logits = np.random.default_rng(steps).normal(0, 2, (steps, 3))
+
+    def loss(values):
+        return -np.log(labelling_probabilities(values)[tuple(labels)])
+
+    expected = np.zeros_like(logits)
+    for index in np.ndindex(logits.shape):
+        step = np.zeros_like(logits)
+        step[index] = 1e-5
+        expected[index] = (loss(logits + step) - loss(logits - step)) / 2e-5
+
+    # One step of gradient descent on the logits, through fit as in the scripts.
+    inputs = keras.Input((1,))
+    flat = keras.layers.Dense(logits.size, use_bias=False)(inputs)
+    network = keras.Model(inputs, keras.layers.Reshape(logits.shape)(flat))
+    network.set_weights([logits.reshape(1, -1)])
+    network.compile(keras.optimizers.SGD(1.0), keras.losses.CTC())
+    network.fit(np.ones((1, 1)), np.array([labels]), verbose=0)
+    gradient = logits - network.get_weights()[0].reshape(logits.shape)
+    np.testing.assert_allclose(gradient, expected, atol=1e-4)
+
+
+def test_greedy_decoding_is_the_collapsed_best_path():
+    logits = np.random.default_rng(0).normal(size=(200, 12, 4))
+    readings = ctc.read_labels(logits)
+    for path, reading in zip(logits.argmax(axis=-1), readings, strict=True):
+        expected = collapse(path)
+        assert reading[: len(expected)].tolist() == list(expected)
+        assert not reading[len(expected) :].any()
+
+
+def test_beam_search_is_at_least_as_probable_as_greedy():
+    logits = np.random.default_rng(0).normal(size=(60, 5, 3))
+    better = 0
+    greedy, beam = ctc.read_labels(logits), ctc.read_labels(logits, beam_width=50)
+    for values, first, second in zip(logits, greedy, beam, strict=True):
+        probabilities = labelling_probabilities(values)
+        p_greedy = probabilities[tuple(first[first > 0].tolist())]
+        p_beam = probabilities[tuple(second[second > 0].tolist())]
+        assert p_beam == pytest.approx(max(probabilities.values()))
+        better += p_beam > p_greedy * (1 + 1e-9)
+    assert better > 0
+
+
+def test_beam_search_finds_what_greedy_misses():
+    """Blank is best at both steps, 0.6 * 0.6 = 0.36; all paths that say 1 add up to 0.64."""
+    logits = np.log([[[0.6, 0.4], [0.6, 0.4]]])
+    assert ctc.read_labels(logits).tolist() == [[]]
+    assert ctc.read_labels(logits, beam_width=10).tolist() == [[1]]
+
+
+@pytest.mark.parametrize("beam_width", [None, 10])
+def test_repeated_labels_are_read_with_a_blank_between_them(beam_width):
+    path = [1, 1, 0, 1, 2, 0, 0, 10]
+    logits = 20 * np.eye(11)[path][None]
+    assert ctc.read_labels(logits, beam_width).tolist() == [[1, 1, 2, 10]]
+
+
+def plain_edit_distance(a, b):
+    if not a or not b:
+        return len(a) + len(b)
+    if a[0] == b[0]:
+        return plain_edit_distance(a[1:], b[1:])
+    shorter = (a[1:], b), (a, b[1:]), (a[1:], b[1:])
+    return 1 + min(plain_edit_distance(*pair) for pair in shorter)
+
+
+def padded(rows):
+    width = max(map(len, rows))
+    return np.array([[*row, *[0] * (width - len(row))] for row in rows]).reshape(len(rows), width)
+
+
+def test_rates_equal_an_independent_edit_distance_on_1000_random_pairs():
+    random = np.random.default_rng(0)
+    truth = [random.integers(1, 4, random.integers(1, 6)).tolist() for _ in range(1000)]
+    reading = [random.integers(1, 4, random.integers(0, 7)).tolist() for _ in range(1000)]
+    truth[0], reading[0] = [1, 1, 2], [1, 2]
+    truth[1], reading[1] = [1, 1, 2], []
+    distances = [plain_edit_distance(a, b) for a, b in zip(truth, reading, strict=True)]
+    assert ctc.edit_distances(padded(truth), padded(reading)).tolist() == distances
+    rates = ctc.error_rates(padded(truth), padded(reading))
+    assert rates["label_error_rate"] == pytest.approx(sum(distances) / sum(map(len, truth)))
+    assert rates["sequence_error_rate"] == np.mean([d > 0 for d in distances])
+
+
+def test_rates_of_nothing_read():
+    rates = ctc.error_rates(np.array([[1, 2], [3, 0]]), np.zeros((2, 0), int))
+    assert rates == {"label_error_rate": 1.0, "sequence_error_rate": 1.0}
+
+
+def test_labels_that_cannot_fit_are_refused_with_their_index():
+    labels = np.array([[1, 2, 3], [1, 1, 2], [4, 0, 0]])
+    ctc.check_labels_fit(labels, np.array([3, 4, 1]), "training")
+    message = "training sequence 1: 3 labels, 1 of them repeated, take 4 steps, but there are 3"
+    with pytest.raises(DataError, match=message):
+        ctc.check_labels_fit(labels, np.array([3, 3, 1]), "training")
+    with pytest.raises(DataError, match="test sequence 2: 1 labels"):
+        ctc.check_labels_fit(labels, np.array([3, 4, 0]), "test")

@@ -1,0 +1,45 @@
+"""support/devices.py: variables that cannot work, and a first process that is not there."""
+
+import socket
+
+from common import SettingError, TrainingError
+
+import keras
+import pytest
+
+from support import devices
+
+VARIABLES = ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (("localhost:1", "2", None), "PROCESS_ID is not set"),
+        ((None, "2", "0"), "JOB_ADDRESSES is not set"),
+        (("localhost", "2", "0"), "expected HOST:PORT"),
+        (("localhost:1,", "2", "0"), "expected HOST:PORT"),
+        (("localhost:1", "two", "0"), "NUM_PROCESSES=two"),
+        (("localhost:1", "2", "2"), "PROCESS_ID=2: expected"),
+        (("localhost:1", "2", "-1"), "PROCESS_ID=-1: expected"),
+        (("a:1,b:1,c:1", "2", "0"), "names 3 processes, KERAS_DISTRIBUTION_NUM_PROCESSES is 2"),
+    ],
+)
+def test_wrong_variables_are_named(values, message, tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    for name, value in zip(VARIABLES, values, strict=True):
+        if value is not None:
+            monkeypatch.setenv(f"KERAS_DISTRIBUTION_{name}", value)
+    with (
+        pytest.raises(SettingError, match=message),
+        devices.join_processes(seed=0, output=tmp_path, resume=None),
+    ):
+        pass
+
+
+def test_a_first_process_that_is_not_there(monkeypatch):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+        with pytest.raises(TrainingError, match=f"can't be reached at {address}"):
+            devices._wait_for_the_first(address, seconds=0.5)

@@ -1,0 +1,138 @@
+"""support/strips.py: composed of digits, or from a pickle of sequences."""
+
+import functools
+
+import common
+from common import DataError, Examples, SettingError
+
+import numpy as np
+import pytest
+from small_data import PICKLES, object_array, sequences, write
+
+from support import digits, strips
+
+
+@pytest.mark.parametrize(("shortest", "longest"), [(5, 5), (2, 5)])
+def test_strips_hold_each_digit_once_with_columns_as_timesteps(shortest, longest):
+    images = np.arange(53 * 4 * 3).reshape(53, 4, 3)
+    examples = Examples(images, np.arange(53) % 10)
+    composed = strips.compose_strips(examples, shortest, longest, np.random.default_rng(0))
+    used = set()
+    for strip, labels in zip(composed.x, composed.y, strict=True):
+        length = len(strip) // 3
+        assert shortest <= length <= longest
+        assert not labels[length:].any()
+        for place in range(length):
+            image = strip[3 * place : 3 * place + 3].T
+            (index,) = np.flatnonzero((images == image).all(axis=(1, 2)))
+            assert labels[place] == index % 10 + 1
+            assert index not in used
+            used.add(index)
+    assert len(used) > 53 - longest
+
+
+def test_lengths_of_strips_are_equally_frequent_and_their_number_is_always_the_same():
+    examples = Examples(np.zeros((50_001, 1, 1), np.uint8), np.zeros(50_001, np.uint8))
+    orders = set()
+    for seed in range(3):
+        composed = strips.compose_strips(examples, 2, 5, np.random.default_rng(seed))
+        lengths = [len(strip) for strip in composed.x]
+        # 3571 times 2, 3, 4 and 5 digits, once more 2 and 3, and two digits that are left over
+        assert np.bincount(lengths).tolist() == [0, 0, 3572, 3572, 3571, 3571]
+        orders.add(tuple(lengths))
+    assert len(orders) == 3
+
+
+def load(path=common.DATA_FILE, length=5, **options):
+    """Strips of one length, as arrays."""
+    compose, *rest = strips.load_strips(path, shortest=length, longest=length, **options)
+    stack = strips.stack_equal
+    return lambda random: stack(compose(random), "train"), *(stack(part, "x") for part in rest)
+
+
+def test_test_strips_are_fixed_and_hold_each_test_digit_once():
+    _, test_digits = digits.load_mnist()
+    distort = functools.partial(digits.distorted, distortion=0.1)
+    loaded = [load(distort=distort), load(train_size=100)]
+    for _, validation, test in loaded:
+        np.testing.assert_array_equal(test.x, loaded[0][2].x)
+        np.testing.assert_array_equal(validation.x, loaded[0][1].x)
+        assert test.x.shape == (2000, 140, 28)
+        assert validation.x.shape == (1000, 140, 28)
+    images = test.x.reshape(10_000, 28, 28).transpose(0, 2, 1)
+    assert sorted(map(bytes, images)) == sorted(map(bytes, test_digits.x))
+    assert np.bincount(test.y.ravel())[1:].tolist() == np.bincount(test_digits.y).tolist()
+
+
+def test_training_strips_hold_training_digits_only_and_are_composed_anew():
+    train_digits, _ = digits.load_mnist()
+    compose, validation, _ = load(train_size=200)
+    allowed = set(map(bytes, train_digits.x[:1000]))
+    epochs = [compose(np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    for strip in epochs:
+        assert strip.x.shape == (200, 140, 28)
+        assert set(map(bytes, strip.x.reshape(1000, 28, 28).transpose(0, 2, 1))) == allowed
+    np.testing.assert_array_equal(epochs[0].x, epochs[1].x)
+    assert not np.array_equal(epochs[0].x, epochs[2].x)
+    validation_images = validation.x.reshape(5000, 28, 28).transpose(0, 2, 1)
+    assert sorted(map(bytes, validation_images)) == sorted(map(bytes, train_digits.x[-5000:]))
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda x, y: (x, y),
+        lambda x, y: (object_array(x), object_array([np.array(labels) for labels in y])),
+        lambda x, y: (np.array(x, np.float32), np.array(y)),
+        lambda x, y: ([np.rint(array * 255).astype(np.uint8) for array in x], y),
+    ],
+)
+def test_a_fixed_list_of_sequences(tmp_path, form):
+    path = write(tmp_path / "s.pkl", (form(*sequences(24)), form(*sequences(6, first=50))))
+    compose, validation, test = load(path, test_size=5)
+    train = compose(np.random.default_rng(0))
+    assert train.x.shape == (22, 12, 4)
+    assert train.x.dtype == np.uint8
+    order = train.x[:, 0, 0]
+    assert sorted(order) == list(range(22))
+    np.testing.assert_array_equal(train.y, (order[:, None] + np.arange(3)) % 10 + 1)
+    assert validation.x[:, 0, 0].tolist() == [22, 23]
+    assert test.x[:, 0, 0].tolist() == [50, 51, 52, 53, 54]
+
+
+@pytest.mark.parametrize("labels", [list(range(10)) * 2000, np.zeros(20_000, ">i8")])
+def test_one_item_named_many_times_fills_no_memory(tmp_path, labels, monkeypatch):
+    monkeypatch.setattr(common, "LARGEST_DATA", 2**20)
+    path = write(tmp_path / "s.pkl", ((sequences(60)[0], [labels] * 60), sequences(6)))
+    with pytest.raises(DataError, match="labels of sequences: more than a file can hold"):
+        load(path)
+
+
+def test_too_many_sequences_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(common, "MOST_SEQUENCES", 23)
+    path = write(tmp_path / "s.pkl", (sequences(24), sequences(6)))
+    with pytest.raises(DataError, match="training sequences: 24; at most 23 are taken"):
+        load(path)
+
+
+def test_sizes_count_strips():
+    with pytest.raises(SettingError, match="--train-size 11,001: there are 11,000 training strips"):
+        load(train_size=11_001)
+    with pytest.raises(SettingError, match="--test-size 2,001: there are 2,000 test strips"):
+        load(test_size=2001)
+    with pytest.raises(SettingError, match=r"strips of 6,000 digits, but .* has 5,000 to validate"):
+        load(length=6000)
+    with pytest.raises(SettingError, match="--columns 28 leaves 5 steps to a strip of 5 digits"):
+        load(columns=28)
+
+
+@pytest.mark.parametrize("name", ["lists_protocol2", "object_arrays_protocol1"])
+def test_ragged_pickles_of_python_2(name):
+    path = PICKLES / f"python2_sequences_{name}.pkl.gz"
+    compose, validation, test = strips.load_strips(path, shortest=2, longest=5)
+    assert [len(strip) for strip in test.x] == [12, 18, 24, 12, 18, 24]
+    assert test.y[:3].tolist() == [[1, 2, 0, 0], [2, 3, 4, 0], [3, 4, 5, 6]]
+    expected = np.arange(12 * 3).reshape(12, 3) % 7 / 8 * 256
+    np.testing.assert_array_equal(test.x[0], expected)
+    assert len(validation.x) == 1
+    assert len(compose(np.random.default_rng(0)).x) == 11
