@@ -1,6 +1,7 @@
 """Runs of a script in a process of its own, for several test files."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,8 @@ def start(script, arguments, data, output, code="", **environment):
         text=True,
         cwd=output.parent,
         env=os.environ | environment,
+        # Ctrl-C works also where the tests themselves were started with it ignored, as by nohup.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

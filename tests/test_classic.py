@@ -74,12 +74,14 @@ def test_each_cell_follows_its_formula(cell, step, states):
     np.testing.assert_allclose(network.predict(pixels, verbose=0), state[0] @ V + c, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_main_returns_the_metrics(tmp_path):
     metrics = main(Config(train_size=64, test_size=10, epochs=1, units=4, output=tmp_path))
     assert metrics["test_size"] == 10
     assert metrics["test_accuracy"] == metrics["test_right"] / 10
 
 
+@pytest.mark.slow
 def test_it_learns(tmp_path):
     """A guess is right once in ten."""
     config = Config(train_size=2000, test_size=256, units=64, batch_size=32, output=tmp_path)

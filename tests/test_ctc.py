@@ -162,3 +162,36 @@ def test_labels_that_cannot_fit_are_refused_with_their_index():
         ctc.check_labels_fit(labels, np.array([3, 3, 1]), "training")
     with pytest.raises(DataError, match="test sequence 2: 1 labels"):
         ctc.check_labels_fit(labels, np.array([3, 4, 0]), "test")
+
+
+def test_steps_needed_are_the_fewest_in_which_a_path_can_say_the_labels():
+    for labels in [1], [1, 2], [1, 1], [2, 2, 2], [1, 2, 2, 1]:
+        enough = [steps for steps in range(1, 8) if tuple(labels) in all_paths(steps, 3)[1]]
+        assert ctc.steps_needed(np.array([[*labels, 0]])).tolist() == enough[:1]
+
+
+@pytest.mark.parametrize(
+    ("truth", "reading", "pairs"),
+    [
+        ([1, 2, 3], [1, 2, 3], [(1, 1), (2, 2), (3, 3)]),
+        ([1, 2, 3, 0], [1, 5, 3, 0], [(1, 1), (2, 5), (3, 3)]),
+        ([1, 2, 3], [1, 3, 0], [(1, 1), (2, 0), (3, 3)]),
+        ([1, 3, 0], [1, 2, 3], [(1, 1), (0, 2), (3, 3)]),
+        ([1, 1, 2], [1, 2, 0], [(1, 0), (1, 1), (2, 2)]),
+        ([1, 2], [], [(1, 0), (2, 0)]),
+    ],
+)
+def test_align_shows_what_was_read_wrong_left_out_and_added(truth, reading, pairs):
+    assert ctc.align(np.array(truth), np.array(reading, int)) == pairs
+
+
+def test_align_keeps_all_labels_and_shows_an_error_only_where_there_is_one():
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        truth, reading = (random.integers(1, 4, random.integers(1, 7)) for _ in range(2))
+        pairs = ctc.align(truth, reading)
+        assert [label for label, _ in pairs if label] == truth.tolist()
+        assert [label for _, label in pairs if label] == reading.tolist()
+        differences = sum(one != other for one, other in pairs)
+        assert differences >= ctc.edit_distances(truth[None], reading[None])[0]
+        assert (differences == 0) == np.array_equal(truth, reading)

@@ -43,3 +43,33 @@ def test_a_first_process_that_is_not_there(monkeypatch):
         address = f"localhost:{free.getsockname()[1]}"
         with pytest.raises(TrainingError, match=f"can't be reached at {address}"):
             devices._wait_for_the_first(address, seconds=0.5)
+
+
+def test_a_batch_that_the_devices_cannot_divide_is_refused(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["gpu:0", "gpu:1", "gpu:2"])
+    with pytest.raises(SettingError, match=r"--batch-size 128: 3 devices .* a multiple of 3"):
+        devices.distribute(128)
+    assert devices.count() == 1
+
+
+def test_one_device_is_left_as_it_is():
+    devices.distribute(7)
+    assert keras.distribution.distribution() is None
+    assert devices.share(7) == slice(7)
+
+
+def test_the_others_leave_where_the_first_goes_on_alone(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(devices, "_connect", lambda seed: None)
+    for process, reached in ("0", ["before", "after"]), ("1", ["before"]):
+        monkeypatch.setenv("KERAS_DISTRIBUTION_PROCESS_ID", process)
+        steps = []
+        with devices.join_processes(seed=0, output=tmp_path, resume=None) as folders:
+            print("printed by", process)
+            steps.append("before")
+            devices.alone()
+            steps.append("after")
+        assert steps == reached
+        assert (folders["output"] == tmp_path) == (process == "0")
+        assert folders["output"].exists() == (process == "0")
+    assert capsys.readouterr().out == "printed by 0\n"

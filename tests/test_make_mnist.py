@@ -7,9 +7,12 @@ import sys
 
 import common
 
+import pytest
+
 from support import digits
 
 
+@pytest.mark.slow
 def test_the_data_file_is_made_again_from_its_sources(tmp_path):
     """The four files are written from the data file and read back by the documented command."""
     (tmp_path / "make_mnist.py").write_bytes(

@@ -1,8 +1,23 @@
-"""support/plots.py."""
+"""support/plots.py: the pictures."""
 
 import numpy as np
+import pytest
+from matplotlib.figure import Figure
 
 from support import plots
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that are saved, in their order."""
+    figures, savefig = [], Figure.savefig
+
+    def keep(self, *arguments, **options):
+        figures.append(self)
+        savefig(self, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return figures
 
 
 def test_pictures_of_no_mistakes_and_of_many(tmp_path):
@@ -11,4 +26,64 @@ def test_pictures_of_no_mistakes_and_of_many(tmp_path):
     plots.confusion_matrix(truth, truth[::-1], tmp_path / "wrong.png")
     plots.images(np.zeros((0, 28, 28), np.uint8), [], tmp_path / "none.png")
     plots.images(np.zeros((24, 28, 28), np.uint8), ["one"] * 24, tmp_path / "many.png")
-    assert len(list(tmp_path.iterdir())) == 4
+    plots.misread_strips(np.zeros((0, 56, 28)), [], np.zeros(0), tmp_path / "none_strips.png")
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_a_confusion_matrix_counts_a_truth_in_its_row(tmp_path, drawn):
+    plots.confusion_matrix(np.array([3, 3, 3, 7]), np.array([3, 5, 5, 7]), tmp_path / "m.png")
+    (axes, *_) = drawn[0].axes
+    counts = {text.get_position(): text.get_text() for text in axes.texts if text.get_text()}
+    assert counts == {(3, 3): "1", (5, 3): "2", (7, 7): "1"}  # (column, row)
+    assert axes.get_title() == "2 of 4 wrong"
+
+
+def test_what_was_misread_stands_out_above_its_place(tmp_path, drawn):
+    """Two digits of 28 columns and as much padding: the second was read as a 7, and an 8 added."""
+    strip = np.full((1, 112, 28), -1)
+    strip[:, :56] = 0
+    pairs = [(2, 2), (3, 8), (0, 9)]  # labels are digit + 1
+    plots.misread_strips(strip, [pairs], np.array([0.875]), tmp_path / "misread.png")
+    axes = drawn[0].axes[0]
+    shown = {text.get_text() for text in axes.texts}
+    assert {"truth", "read (87.5%)"} <= shown
+    labels = [text for text in axes.texts if len(text.get_text()) == 1]
+    rows = {height: [] for height in sorted({text.xyann[1] for text in labels}, reverse=True)}
+    for text in labels:
+        rows[text.xyann[1]].append((text.xy[0], text.get_text(), text.get_color()))
+    truth, reading = map(sorted, rows.values())
+    assert [label for _, label, _ in truth] == ["1", "2", "-"]
+    assert [label for _, label, _ in reading] == ["1", "7", "8"]
+    for row in truth, reading:
+        assert [color for *_, color in row] == ["black", "red", "red"]
+        assert all(0 < x < 56 for x, *_ in row)
+        assert [x for x, *_ in row] == [x for x, *_ in truth]
+
+
+def test_curves_of_training_and_validation_share_a_panel(tmp_path, drawn):
+    history = {"loss": [3.0, 2.0], "val_loss": [3.5, 2.5], "val_label_error_rate": [0.5, 0.25]}
+    plots.learning_curves(history, tmp_path / "curves.png")
+    shown = {
+        axes.get_ylabel(): {line.get_label(): line.get_ydata().tolist() for line in axes.lines}
+        for axes in drawn[0].axes
+    }
+    assert shown == {
+        "loss": {"training": [3.0, 2.0], "validation": [3.5, 2.5]},
+        "label error rate": {"validation": [0.5, 0.25]},
+    }
+
+
+def test_a_comparison_has_a_panel_for_each_figure(tmp_path, drawn):
+    histories = {
+        "raw": {"loss": [3.0], "val_loss": [4.0]},
+        "unit": {"loss": [1.0], "val_loss": [2.0]},
+    }
+    plots.comparison(histories, tmp_path / "curves.png")
+    shown = {
+        axes.get_ylabel(): {line.get_label(): line.get_ydata().tolist() for line in axes.lines}
+        for axes in drawn[0].axes
+    }
+    assert shown == {
+        "training loss": {"raw": [3.0], "unit": [1.0]},
+        "validation loss": {"raw": [4.0], "unit": [2.0]},
+    }

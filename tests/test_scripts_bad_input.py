@@ -95,6 +95,7 @@ def test_bad_data_ends_with_one_line_and_exit_code_1(script, tmp_path, monkeypat
         assert name in printed.err
 
 
+@pytest.mark.slow
 def test_bad_input_in_a_process_of_its_own(tmp_path):
     for arguments, code in ((["--units", "0"], 2), (["--data", "missing.pkl"], 1)):
         command = [sys.executable, ROOT / "classic.py", *arguments]
@@ -105,6 +106,7 @@ def test_bad_input_in_a_process_of_its_own(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_loss_that_is_not_finite_stops_the_training(script, tmp_path, monkeypatch, capfd):
     arguments = [*SMALL, "--depth", "1", "--learning-rate", "1e38", "--output", tmp_path]

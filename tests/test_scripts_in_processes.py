@@ -19,6 +19,7 @@ from script_runs import only_run
 from support import digits, strips
 from variable_length_seq import pad
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 VARIABLES = ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
 SMALL = {

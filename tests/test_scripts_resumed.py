@@ -24,6 +24,7 @@ from script_runs import only_run
 
 from support import command_line, training
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 TINY = {"train_size": 72, "test_size": 20, "epochs": 3, "units": 4, "batch_size": 24, "depth": 1}
 MORE = {

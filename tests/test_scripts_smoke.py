@@ -16,6 +16,7 @@ import pytest
 from support import digits, strips
 from variable_length_seq import pad
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 SMALL = ["--train-size", "512", "--test-size", "256", "--epochs", "1"]
 COMMON_FILES = {

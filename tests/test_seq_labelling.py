@@ -58,6 +58,7 @@ def test_the_script_refuses_what_its_network_cannot_do(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_the_script_learns_a_fixed_list(tmp_path):
     """Sequences of three bars at three heights, one label each: every network gets that right."""
     random = np.random.default_rng(0)

@@ -68,6 +68,7 @@ def normalization_weights(folder):
     return network.layers[0].get_weights()
 
 
+@pytest.mark.slow
 def test_test_images_never_enter_the_statistics(folder, monkeypatch, tmp_path):
     """Other validation and test images leave the layer's weights as they are."""
     load_digits = digits.load_digits
@@ -86,6 +87,7 @@ def test_test_images_never_enter_the_statistics(folder, monkeypatch, tmp_path):
         np.testing.assert_array_equal(*weights)
 
 
+@pytest.mark.slow
 def test_the_table_tells_how_soon_a_goal_was_reached(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(standardize, "GOALS", (0.0, 1.0))
     metrics = standardize.main(Config(**SMALL, scaling="unit", output=tmp_path))["unit"]
@@ -137,11 +139,13 @@ def ask(folder):
 PARTS = "", "/batches", "/train", "/validation"
 
 
+@pytest.mark.slow
 def test_it_shows_the_runs(ask):
     runs = json.loads(ask("runs"))
     assert sorted(runs) == sorted(f"{scaling}{part}" for scaling in SCALINGS for part in PARTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scaling", SCALINGS)
 def test_its_scalars_are_those_of_the_history(scaling, ask, folder):
     with (folder / scaling / "history.csv").open() as file:
@@ -171,6 +175,7 @@ def test_its_scalars_are_those_of_the_history(scaling, ask, folder):
     assert accuracy == pytest.approx(metrics["test_accuracy"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_its_histograms_are_named_alike_in_all_runs(ask):
     tags = json.loads(ask("plugin/histograms/tags"))
     names = {
@@ -181,6 +186,7 @@ def test_its_histograms_are_named_alike_in_all_runs(ask):
         assert names <= set(tags[f"{scaling}/train"])
 
 
+@pytest.mark.slow
 def test_its_images_are_the_pictures_of_the_run(ask):
     tags = json.loads(ask("plugin/images/tags"))
     for scaling in SCALINGS:
@@ -193,6 +199,7 @@ def test_its_images_are_the_pictures_of_the_run(ask):
         assert picture.startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scaling", SCALINGS)
 def test_its_graph_is_the_network(scaling, ask):
     graph = ask(
@@ -203,6 +210,7 @@ def test_its_graph_is_the_network(scaling, ask):
     assert kinds == ["InputLayer", scale, "GRU", "Dense"]
 
 
+@pytest.mark.slow
 def test_its_hparams_are_the_settings_with_their_result(ask, folder):
     experiment = json.loads(ask("plugin/hparams/experiment", request='{"experimentName": ""}'))
     assert {"scaling", "units", "learning_rate"} <= {

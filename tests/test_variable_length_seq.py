@@ -111,6 +111,7 @@ def step_of_descent(network, pixels, labels):
     return [after - before for after, before in steps]
 
 
+@pytest.mark.slow
 def test_gradient_does_not_see_the_padding(trained):
     network, test = trained
     pixels, labels = pad(test.x[:32], 4), test.y[:32]
@@ -121,6 +122,7 @@ def test_gradient_does_not_see_the_padding(trained):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradient_of_a_batch_is_the_mean_of_its_strips(trained):
     network, test = trained
     together = step_of_descent(network, pad(test.x[:3], 4), test.y[:3])
@@ -205,6 +207,7 @@ def test_buckets_leave_at_most_5_percent_of_padding():
 # -- data -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_ragged_pickle_is_trained_on(tmp_path):
     path = PICKLES / "python2_sequences_lists_protocol2.pkl.gz"
     config = Config(data=path, columns=5, depth=1, epochs=1, units=4, output=tmp_path)

@@ -1,0 +1,57 @@
+"""support/command_line.py: errors become messages and exit codes, mistakes of ours do not."""
+
+import errno
+
+import common
+
+import pytest
+
+from support import command_line
+from support.settings import RunConfig
+
+
+def run(error, monkeypatch):
+    def main(config):
+        raise error
+
+    monkeypatch.setattr("sys.argv", ["classic.py", "--seed", "3"])
+    command_line.run(main, RunConfig, "A lesson.")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (common.SettingError("no such layer"), 2, "no such layer\n"),
+        (common.DataError("no digits"), 1, "no digits\n"),
+        (common.TrainingError("infinite"), 1, "infinite\n"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "model.keras"),
+            1,
+            "model.keras can't be written or read: No space left on device\n",
+        ),
+        (
+            common.Interrupted("runs/classic/now"),
+            130,
+            "\ninterrupted; to go on: python classic.py --seed 3 --resume runs/classic/now\n",
+        ),
+        (KeyboardInterrupt(), 130, "\ninterrupted\n"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_message(error, code, message, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as exit:
+        run(error, monkeypatch)
+    assert exit.value.code == code
+    assert capsys.readouterr() == ("", message)
+
+
+@pytest.mark.parametrize("error", [AttributeError("'int' object has no attribute 'x'"), KeyError()])
+def test_a_mistake_of_ours_is_not_taken_for_one_of_the_user(error, monkeypatch):
+    with pytest.raises(type(error)):
+        run(error, monkeypatch)
+
+
+def test_help_begins_with_what_the_script_is(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["classic.py", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        command_line.run(lambda config: None, RunConfig, "An image is a sequence.")
+    assert "An image is a sequence." in capsys.readouterr().out

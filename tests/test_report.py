@@ -1,0 +1,108 @@
+"""support/report.py: the figures of a test, and what is printed of them."""
+
+import json
+import re
+
+from common import Examples
+
+import keras
+import numpy as np
+import pytest
+
+from support import report
+
+
+class Answers(keras.Layer):
+    """Gives fixed logits, each example's by the number in its first pixel."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = np.asarray(logits, np.float32)
+
+    def call(self, pixels):
+        first = pixels[:, 0, 0]
+        return keras.ops.take(self.logits, keras.ops.cast(first, "int32"), axis=0)
+
+
+def network_that_answers(logits):
+    pixels = keras.Input((None, 28), dtype="int16")
+    return keras.Model(pixels, Answers(logits)(pixels))
+
+
+def numbered(n, T):
+    x = np.zeros((n, T, 28), np.int16)
+    x[:, 0, 0] = np.arange(n)
+    return x
+
+
+def test_a_classifier_is_scored_as_by_hand(tmp_path, capsys):
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 2, (40, 10))
+    truth = random.integers(0, 10, 40)
+    metrics = report.classifier(
+        network_that_answers(logits), Examples(numbered(40, 28), truth), tmp_path
+    )
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    right = int((logits.argmax(axis=1) == truth).sum())
+    assert 0 < right < 40
+    assert metrics["test_loss"] == pytest.approx(
+        -np.log(probabilities[np.arange(40), truth]).mean(), rel=1e-5
+    )
+    assert (metrics["test_right"], metrics["test_size"]) == (right, 40)
+    assert metrics["test_accuracy"] == right / 40
+    printed = capsys.readouterr().out
+    assert f"({right} of 40)" in printed
+    rows = re.findall(r"^ +(\d) +(\d) +([\d.]+)%$", printed, re.MULTILINE)
+    assert [int(row[0]) for row in rows] == truth[:10].tolist()
+    assert [int(row[1]) for row in rows] == logits[:10].argmax(axis=1).tolist()
+    assert [float(row[2]) for row in rows] == pytest.approx(
+        100 * probabilities[:10].max(axis=1), abs=0.006
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {"confusion_matrix.png", "misread.png"}
+
+
+def test_mistakes_come_in_the_order_of_confidence():
+    wrong = np.array([True, False, True, True])
+    assert report.most_confident(wrong, np.array([0.5, 0.9, 0.8, 0.5])).tolist() == [2, 0, 3]
+    assert len(report.most_confident(np.ones(100, bool), np.ones(100))) == report.WORST
+
+
+def test_a_labeller_is_scored_as_a_whole_and_by_length(tmp_path, capsys):
+    """Logits that say a reading with near certainty, of which two of four are wrong."""
+    readings = [[1, 2, 0, 0], [1, 0, 2, 0], [3, 0, 4, 5], [3, 3, 0, 4]]
+    truth = np.array([[1, 2, 0], [2, 2, 0], [3, 4, 5], [3, 4, 5]])
+    test = Examples(numbered(4, 28), truth)
+    network = network_that_answers(20 * np.eye(11)[readings])
+    metrics = report.labeller(network, test, beam_width=5, folder=tmp_path)
+    expected = {
+        "test_label_error_rate": 2 / 10,
+        "test_sequence_error_rate": 2 / 4,
+        "test_beam_label_error_rate": 2 / 10,
+        "test_beam_sequence_error_rate": 2 / 4,
+        "test_size": 4,
+        "test_label_error_rate_2": 1 / 4,
+        "test_sequence_error_rate_2": 1 / 2,
+        "test_label_error_rate_3": 1 / 6,
+        "test_sequence_error_rate_3": 1 / 2,
+    }
+    assert list(metrics) == ["test_loss", *expected]
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected)
+    printed = capsys.readouterr().out
+    assert (
+        "greedy decoding: label error rate 20.00%, sequence error rate 50.00% (2 of 4)" in printed
+    )
+    assert "beam search, width 5: label error rate 20.00%" in printed
+    assert "3 labels: label error rate 16.67%, sequence error rate 50.00% of 2" in printed
+    assert re.search(r"^    1 1 +0 1 +100.00%$", printed, re.MULTILINE)
+    assert {path.name for path in tmp_path.iterdir()} == {"alignment.png", "misread.png"}
+
+
+def test_the_last_file_of_a_run_is_the_picture_of_its_history(tmp_path, capsys):
+    metrics = report.finish(
+        tmp_path, history={"loss": [2.0, 1.0]}, metrics={"test_loss": 0.5}, seconds=1.23
+    )
+    assert metrics == {"test_loss": 0.5, "training_seconds": 1.2}
+    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
+    assert (tmp_path / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
+    assert not list(tmp_path.glob("unfinished*"))
+    assert capsys.readouterr().out == f"\ntrained in 1.2 s\nwrote {tmp_path}\n"

@@ -1,0 +1,36 @@
+"""support/settings.py: what every run has."""
+
+import copy
+from pathlib import Path
+
+from common import SettingError
+
+import pydantic
+import pytest
+
+from support.settings import RunConfig
+
+
+def test_a_setting_that_is_missing_is_named():
+    with pytest.raises(SettingError, match="class Config has no setting 'units': is it misspelt"):
+        print(RunConfig().units)
+    assert not hasattr(RunConfig(), "units")
+    assert copy.deepcopy(RunConfig()) == RunConfig()
+
+
+def test_settings_of_a_run_leave_out_what_to_do_with_it():
+    config = RunConfig(seed=3, resume=Path("folder"), seen=Path("seen.png"))
+    assert config.of_the_run().keys() == {"seed", "train_size", "test_size", "data", "output"}
+    assert config.of_the_run()["seed"] == 3
+    assert "train_size" not in config.of_the_run(exclude_none=True)
+
+
+@pytest.mark.parametrize("settings", [{"seed": -1}, {"seed": 2**32}, {"train_size": 0}, {"x": 1}])
+def test_bad_settings_are_refused(settings):
+    with pytest.raises(pydantic.ValidationError):
+        RunConfig(**settings)
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(pydantic.ValidationError):
+        RunConfig().seed = 1
