@@ -11,7 +11,8 @@ import pytest
 import tyro
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", ROOT / "data" / "README.md", *sorted(ROOT.glob("*.py"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md"]
+DOCUMENTS = [*PAGES, *sorted(ROOT.glob("*.py"))]
 
 
 def commands():
@@ -57,8 +58,15 @@ def test_there_are_commands_to_understand():
     assert len(set(commands())) >= 8
 
 
-def test_files_named_in_the_readme_exist():
-    links = re.findall(r"\]\(([\w./-]+)\)", (ROOT / "README.md").read_text())
-    assert links
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_a_page_links_to_exist(page):
+    links = re.findall(r"\]\(([\w./-]+)\)", page.read_text())
+    assert links or page.parent.name == "data"
     for link in links:
-        assert (ROOT / link).exists(), link
+        assert (page.parent / link).exists(), link
+
+
+def test_the_list_of_files_names_every_room():
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    for path in [ROOT / "common.py", *ROOT.glob("support/[!_]*.py")]:
+        assert f"]({path.relative_to(ROOT)})" in page
