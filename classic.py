@@ -6,8 +6,18 @@ row to row in its state, and a dense layer names the digit from the state after 
 
     python classic.py
     python classic.py --cell SimpleRNN --units 256 --epochs 5
+    python classic.py --optimizer Adam --schedule constant --learning-rate 0.001 --patience 1
+
+With its default settings it gets 99.2% of the test images right, after a minute of training on
+2 cores.
+
+It prints the network, the figures of every epoch and of the test, and ten answers beside the
+truth. It writes a folder runs/classic/TIME: model.keras, the network of the best epoch;
+history.csv and metrics.json, the figures; config.json, the settings; checkpoint.keras, to go on
+from; and pictures: learning_curves.png, misread.png and confusion_matrix.png.
 """
 
+import sys
 from typing import Literal
 
 import common  # before Keras, because it keeps TensorFlow's start quiet
@@ -20,23 +30,42 @@ from pydantic import PositiveFloat, PositiveInt
 from support import command_line, devices, digits, report, run_folder, training
 from support.settings import Pixels, RunConfig, Share
 
+# Peaks of the learning rate that suit this lesson, by optimizer, schedule and cell.
+# A SimpleRNN needs smaller steps: without gates, its gradient easily explodes over 28 rows.
+PEAKS = {
+    ("Muon", "one-cycle", "SimpleRNN"): 0.001,
+    ("Muon", "one-cycle", "GRU"): 0.008,
+    ("Muon", "one-cycle", "LSTM"): 0.008,
+}
+
 
 class Config(RunConfig):
-    """What you can change, here or on the command line."""
+    """What you can change, here or on the command line: batch_size is --batch-size there.
 
+    RunConfig adds what all lessons have: seed; data, a pickle, MNIST by default; train_size and
+    test_size, how many examples to use, the first ones, all by default; output, the folder of all
+    runs; resume, the folder of the run that is to go on.
+    """
+
+    # Data
+    distortion: Share = 0.0  # most that a digit is turned (radians), stretched and slanted
+    shift: Pixels = 0.0  # most that a digit moves, in pixels
+    elastic: Pixels = 0.0  # how far parts of a digit move on their own, in pixels
+    # Network
     cell: Literal["SimpleRNN", "GRU", "LSTM"] = "GRU"  # kind of recurrent layer
     units: PositiveInt = 192  # units of each recurrent layer
     depth: PositiveInt = 1  # recurrent layers, one on top of the other
     bidirectional: bool = False  # read the rows in both directions
-    distortion: Share = 0.0  # most that a digit is turned (radians), stretched and slanted
-    shift: Pixels = 0.0  # most that a digit moves, in pixels
-    elastic: Pixels = 0.0  # how far parts of a digit move on their own, in pixels
     dropout: Share = 0.0  # share of each recurrent layer's outputs dropped in training
+    # Training
     epochs: PositiveInt = 3  # times that the network sees every training image
-    batch_size: PositiveInt = 128  # images of one weight update
-    learning_rate: PositiveFloat | None = None  # at its peak; None: 0.008, 0.001 for SimpleRNN
+    batch_size: PositiveInt = 128  # images per weight update
+    optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Muon"  # as Keras names them
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"  # of the learning rate
+    learning_rate: PositiveFloat | None = None  # at its peak; None: that of PEAKS, if any
     warmup: Share = 0.3  # share of the training in which the learning rate climbs
-    clip_norm: PositiveFloat = 1.0  # longest gradient; a longer one is shortened to it
+    clip_norm: PositiveFloat | None = 1.0  # longest gradient, of all weights together; None: any
+    patience: PositiveInt | None = None  # stop after so many epochs without a better one; None: no
 
 
 def classif_rnn_network(
@@ -55,11 +84,12 @@ def classif_rnn_network(
 
     Args:
         cell: "SimpleRNN", "GRU" or "LSTM".
-        units: of each recurrent layer, and direction.
+        units: of each recurrent layer in each direction.
         depth: recurrent layers, one on top of the other.
         bidirectional: read the timesteps in both directions.
         dropout: share of each recurrent layer's outputs dropped in training.
-        scaling: the layer that turns pixels into the network's input; None: to 0 to 1.
+        scaling: the layer that scales the pixels; None: one that divides them by 255.
+        classes: how many there are to choose from.
 
     Returns:
         A model from raw pixels (batch, T, D), 0 to 255, to logits (batch, classes).
@@ -80,12 +110,16 @@ def classif_rnn_network(
 def main(config: Config) -> dict[str, float]:
     """Train and test the network; return the figures of the test."""
     common.set_seed(config.seed)
-    devices.distribute(config.batch_size)
+    devices.distribute(config.batch_size)  # several devices, if any, share each batch
+
+    # One example is an image (28, 28) with its digit. MNIST has 55,000 to train on, 5,000 more for
+    # validation, which are never trained on, and 10,000 to test on, which are set apart.
     train, validation, test = digits.load_digits(
         config.data, train_size=config.train_size, test_size=config.test_size
     )
 
     def compose(random: np.random.Generator) -> common.Examples:
+        """Return the images of an epoch, distorted anew, in a new order."""
         distorted = digits.distorted(
             train.x,
             random,
@@ -107,32 +141,66 @@ def main(config: Config) -> dict[str, float]:
         bidirectional=config.bidirectional,
         dropout=config.dropout,
     )
-    # A SimpleRNN wants smaller steps: no gate keeps its state while the weights change.
-    peak = config.learning_rate or (0.001 if config.cell == "SimpleRNN" else 0.008)
-    schedule = common.one_cycle(peak=peak, steps=config.epochs * len(batches), warmup=config.warmup)
+    # The loss makes probabilities of the logits, by softmax. The answer is the digit with the
+    # largest logit, and the accuracy the share of right answers.
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    common.check_patience(config.patience, config.schedule)
+    peak = common.peak_learning_rate(
+        config.learning_rate,
+        PEAKS,
+        optimizer=config.optimizer,
+        schedule=config.schedule,
+        cell=config.cell,
+    )
+    learning_rate = peak
+    if config.schedule == "one-cycle":
+        learning_rate = common.one_cycle(
+            peak, steps=config.epochs * len(batches), warmup=config.warmup
+        )
     network.compile(
-        optimizer=common.muon(schedule, clip_norm=config.clip_norm),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        optimizer=common.optimizer(
+            config.optimizer, learning_rate=learning_rate, clip_norm=config.clip_norm
+        ),
+        loss=loss,
         metrics=["accuracy"],
     )
-    folder = run_folder.open_run(
+
+    # The folder, named after this script and the time, and in it config.json.
+    run = run_folder.open_run(
         __file__, settings=config.of_the_run(), output=config.output, resume=config.resume
     )
     network.summary()
-    history, seconds = training.train(
-        network,
-        batches,
-        validation=validation,
-        epochs=config.epochs,
-        folder=folder,
-        best="val_accuracy",
-        mode="max",
-    )
-    devices.alone()
-    # The test set is used here, once, by the network of the best epoch.
-    network = keras.saving.load_model(folder / "model.keras", compile=False)
-    metrics = report.classifier(network, test, folder)
-    return report.finish(folder, history=history, metrics=metrics, seconds=seconds)
+    run.restore(network, steps_per_epoch=len(batches))  # with --resume: go on after its last epoch
+    # Ctrl-C ends the script here and prints the command that goes on after the last whole epoch.
+    with run.guarded():
+        network.fit(
+            batches,
+            validation_data=training.in_batches(validation),
+            initial_epoch=len(run.epochs),
+            epochs=len(run.epochs)
+            if run.stopped
+            else config.epochs,  # stopped by patience: no more
+            shuffle=False,  # the batches of an epoch are shuffled already, by its seed
+            callbacks=[
+                training.StartEpoch(batches),  # makes the batches of the epoch, by its number
+                training.StopOnInfiniteLoss(),  # ends a training that has failed
+                training.StopEarly(
+                    run, monitor="val_accuracy", mode="max", patience=config.patience
+                ),
+                training.KeepBest(run, monitor="val_accuracy", mode="max"),  # writes model.keras
+                training.Checkpoint(run),  # writes checkpoint.keras, for --resume, and history.csv
+            ],
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+
+    devices.alone()  # several processes, if any: from here on the first alone
+    # The test images are used from here on only, by the network of the epoch with the highest
+    # validation accuracy. It was saved without loss and metrics, so that it is compiled again.
+    network = keras.saving.load_model(run.folder / "model.keras")
+    network.compile(loss=loss, metrics=["accuracy"])
+    figures = network.evaluate(test.x, test.y, batch_size=500, verbose=0, return_dict=True)
+    metrics = report.classifier(network, test, figures, run)
+    return report.finish(run, metrics)
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def set_seed(seed: int) -> None:
         tensorflow.config.experimental.enable_op_determinism()
 
 
-def one_cycle(peak: float, steps: int, warmup: float) -> keras.optimizers.schedules.CosineDecay:
+def one_cycle(peak: float, *, steps: int, warmup: float) -> keras.optimizers.schedules.CosineDecay:
     """Learning rate that climbs to its peak in a straight line and falls to 0 along a cosine.
 
     Args:
@@ -139,24 +139,60 @@ def one_cycle(peak: float, steps: int, warmup: float) -> keras.optimizers.schedu
     )
 
 
-def muon(
-    learning_rate: keras.optimizers.schedules.LearningRateSchedule, clip_norm: float
-) -> keras.optimizers.Muon:
-    """Make the optimizer of all scripts: Muon, without weight decay, with clipped gradients.
+def check_patience(patience: int | None, schedule: str) -> None:
+    """Raise SettingError where a training may end early, but its schedule knows only one end."""
+    if patience and schedule != "constant":
+        raise SettingError(
+            f"--patience {patience} goes with --schedule constant: one cycle ends with the epochs "
+            f"that are planned"
+        )
+
+
+def peak_learning_rate(
+    named: float | None,
+    peaks: dict[tuple, float],
+    *,
+    optimizer: str,
+    schedule: str,
+    cell: str,
+) -> float:
+    """Return the learning rate that is named, else the one that suits a lesson.
+
+    Args:
+        peaks: good rates by optimizer, schedule and cell.
+
+    Raises:
+        SettingError: no good rate is known.
+    """
+    if named is None and (optimizer, schedule, cell) not in peaks:
+        raise SettingError(
+            f"no good learning rate is known for --optimizer {optimizer}, --schedule {schedule} "
+            f"and --cell {cell}: name one with --learning-rate"
+        )
+    return named or peaks[optimizer, schedule, cell]
+
+
+def optimizer(
+    name: str,
+    *,
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+    clip_norm: float | None,
+) -> keras.optimizers.Optimizer:
+    """Make an optimizer of Keras by its name; only AdamW has weight decay.
 
     Muon makes the update of each weight matrix of the recurrent layers orthogonal, so that it
     learns in all directions alike; of a GRU's two rows of biases too, because they are a matrix.
     All other biases and the layer named "logits" learn as with Adam.
 
+    Args:
+        clip_norm: longest gradient, of all weights together; a longer one is shortened to it.
+
     Source: K. Jordan, Muon (2024), https://kellerjordan.github.io/posts/muon
     """
-    return keras.optimizers.Muon(
-        learning_rate,
-        weight_decay=None,
-        adam_weight_decay=None,
-        exclude_layers=["logits"],
-        global_clipnorm=clip_norm,
-    )
+    settings = {"learning_rate": learning_rate, "global_clipnorm": clip_norm}
+    if name == "Muon":
+        settings |= {"weight_decay": None, "adam_weight_decay": None, "exclude_layers": ["logits"]}
+    return getattr(keras.optimizers, name)(**settings)
 
 
 # ---------------------------------------------------------------------------------------------

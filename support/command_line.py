@@ -10,7 +10,7 @@ import common
 
 import tyro
 
-from support import devices, predict
+from support import predict, processes
 from support.settings import RunConfig
 
 
@@ -42,20 +42,20 @@ def run(main: Callable, config_class: type[RunConfig], description: str) -> None
                 f"--{'model' if config.model else 'seen'} goes with --predict"
             )
         else:
-            with devices.join_processes(
+            with processes.join(
                 seed=config.seed, output=config.output, resume=config.resume
             ) as folders:
                 main(config.model_copy(update=folders))
     except common.SettingError as error:
-        devices.leave(str(error), 2)
+        processes.leave(str(error), 2)
     except (common.DataError, common.TrainingError) as error:
-        devices.leave(str(error), 1)
+        processes.leave(str(error), 1)
     except OSError as error:  # a full disk, a folder that is gone
         reason = f"can't be written or read: {error.strerror or error}"
-        devices.leave(f"{error.filename or 'a file'} {reason}", 1)
+        processes.leave(f"{error.filename or 'a file'} {reason}", 1)
     except common.Interrupted as interruption:
         resume = [] if config.resume else ["--resume", str(interruption)]
         message = f"\ninterrupted; to go on: {shlex.join(['python', *sys.argv, *resume])}"
-        devices.leave(message, 130)
+        processes.leave(message, 130)
     except KeyboardInterrupt:
-        devices.leave("\ninterrupted", 130)
+        processes.leave("\ninterrupted", 130)

@@ -1,6 +1,6 @@
-"""Connectionist Temporal Classification (CTC): which labels fit, decoding, confidence, error rates.
+"""Connectionist Temporal Classification (CTC): which labels fit, decoding, error rates, confidence.
 
-Labels are 1 and more, padded with 0 after the last one: Keras takes 0 for the blank.
+Labels are 1 and more; 0, which Keras takes for the blank, and -1 stand after the last one.
 """
 
 import itertools
@@ -10,6 +10,7 @@ import common
 
 import keras
 import numpy as np
+from keras import ops
 
 BLANK = 0
 
@@ -19,8 +20,8 @@ def steps_needed(labels: np.ndarray) -> np.ndarray:
 
     Equal labels in a row need a blank between them: n labels with r such repeats take n + r steps.
     """
-    repeats = (labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] != BLANK)
-    return (labels != BLANK).sum(axis=1) + repeats.sum(axis=1)
+    repeats = (labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] > BLANK)
+    return (labels > BLANK).sum(axis=1) + repeats.sum(axis=1)
 
 
 def check_labels_fit(labels: np.ndarray, steps: np.ndarray, where: str) -> None:
@@ -34,7 +35,7 @@ def check_labels_fit(labels: np.ndarray, steps: np.ndarray, where: str) -> None:
     needed = steps_needed(labels)
     if (needed > steps).any():
         index = int((needed > steps).argmax())
-        count = (labels[index] != BLANK).sum()
+        count = (labels[index] > BLANK).sum()
         raise common.DataError(
             f"{where} sequence {index}: {count} labels, {needed[index] - count} of them repeated, "
             f"take {needed[index]} steps, but there are {steps[index]}; a smaller --columns makes "
@@ -42,66 +43,103 @@ def check_labels_fit(labels: np.ndarray, steps: np.ndarray, where: str) -> None:
         )
 
 
-def read_labels(logits: np.ndarray, beam_width: int | None = None) -> np.ndarray:
-    """Decode logits (n, steps, classes) to labels, padded with 0, (n, longest).
+def read_labels(logits: np.ndarray) -> np.ndarray:
+    """Read the labels of logits (n, steps, classes) by the best path.
 
-    Args:
-        beam_width: None takes the best class at every step (best path); a number searches for
-            the most probable labelling with so many candidates (beam search).
+    The best path takes the best class at every step, merges repeats, then drops blanks.
 
-    Source: A. Graves et al., Connectionist Temporal Classification (2006), sections 3.2; beam
-    search: A. Graves and N. Jaitly, Towards End-to-End Speech Recognition (2014).
+    Returns:
+        Labels, padded with -1, (n, steps).
+
+    Source: A. Graves et al., Connectionist Temporal Classification (2006), section 3.2.
     """
-    steps = np.full(len(logits), logits.shape[1], np.int32)
-    strategy = "greedy" if beam_width is None else "beam_search"
-    paths, _ = keras.ops.ctc_decode(
-        logits, steps, strategy=strategy, beam_width=beam_width or 1, mask_index=BLANK
-    )
-    labels = np.maximum(keras.ops.convert_to_numpy(paths)[0], BLANK)  # -1 after the last label
-    return labels[:, : (labels != BLANK).sum(axis=1).max(initial=0)]
-
-
-def confidences(reading: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Return the probability of each reading: the sum over all alignments that say it, (n,)."""
-    # A column of padding, where nothing was read at all.
-    surprise = keras.losses.ctc(np.pad(reading, ((0, 0), (0, 1))), logits)
-    return np.exp(-keras.ops.convert_to_numpy(surprise))
+    steps = ops.full_like(logits[:, 0, 0], ops.shape(logits)[1], dtype="int32")
+    labels, _ = ops.ctc_decode(logits, steps, strategy="greedy", mask_index=BLANK)
+    return labels[0]
 
 
 def edit_distances(truth: np.ndarray, reading: np.ndarray) -> np.ndarray:
     """Count the insertions, deletions and substitutions that turn each reading into the truth.
 
     Args:
-        truth, reading: labels, padded with 0 at the end, (n, length) of any two lengths.
+        truth, reading: labels, (n, length) of any two lengths.
 
     Returns:
-        The Levenshtein distance of each pair, (n,).
+        The Levenshtein distance of each pair, a tensor (n,) of int32.
 
     Source: R. A. Wagner and M. J. Fischer, The String-to-String Correction Problem (1974).
     """
-    places = np.arange(reading.shape[1] + 1)
-    # distances[i][:, j] is that of the first i labels of the truth and the first j of the reading.
-    distances = [np.tile(places, (len(truth), 1))]
-    for label in truth.T:
-        above = distances[-1]
-        change = np.minimum(above[:, :-1] + (reading != label[:, None]), above[:, 1:] + 1)
-        row = np.concatenate([above[:, :1] + 1, change], axis=1)
-        # k insertions after another place cost k: the best place is a running minimum.
-        distances.append(np.minimum.accumulate(row - places, axis=1) + places)
-    truth_lengths, reading_lengths = ((part != BLANK).sum(axis=1) for part in (truth, reading))
-    return np.stack(distances)[truth_lengths, np.arange(len(truth)), reading_lengths]
+    truth, reading = ops.cast(truth, "int32"), ops.cast(reading, "int32")
+    places = ops.arange(ops.shape(reading)[1] + 1, dtype="int32")
+    # k insertions cost k; none go back, which costs more than any reading has labels.
+    insertions = ops.where(places[:, None] < places, 2**16, places[:, None] - places)
+    # rows[i][:, j] is the distance of the first i labels of the truth and the first j of a reading.
+    rows = [places + ops.zeros_like(truth[:, :1])]
+    for i in range(truth.shape[1]):
+        change = rows[i][:, :-1] + ops.cast(reading != truth[:, i : i + 1], "int32")
+        change = ops.minimum(change, rows[i][:, 1:] + 1)
+        row = ops.concatenate([rows[i][:, :1] + 1, change], axis=1)
+        rows.append(ops.min(row[:, None, :] + insertions, axis=2))
+    at_truth = ops.one_hot(ops.sum(truth > BLANK, axis=1), len(rows), dtype="int32")
+    at_reading = ops.cast(places == ops.sum(reading > BLANK, axis=1, keepdims=True), "int32")
+    return ops.sum(
+        ops.stack(rows, axis=1) * at_truth[:, :, None] * at_reading[:, None], axis=(1, 2)
+    )
+
+
+class LabelErrorRate(keras.metrics.Mean):
+    """Edit distances of the best paths over the number of true labels."""
+
+    def __init__(self, name: str = "label_error_rate", **settings: object) -> None:
+        super().__init__(name=name, **settings)
+
+    def update_state(self, y_true, y_pred, sample_weight=None) -> None:
+        counts = ops.sum(ops.cast(y_true, "int32") > BLANK, axis=1)
+        distances = edit_distances(y_true, read_labels(y_pred))
+        super().update_state(distances / counts, sample_weight=counts)
+
+
+class SequenceErrorRate(keras.metrics.Mean):
+    """Share of the sequences whose best path says anything but the true labels."""
+
+    def __init__(self, name: str = "sequence_error_rate", **settings: object) -> None:
+        super().__init__(name=name, **settings)
+
+    def update_state(self, y_true, y_pred, sample_weight=None) -> None:
+        super().update_state(edit_distances(y_true, read_labels(y_pred)) > 0)
+
+
+def error_rates(truth: np.ndarray, reading: np.ndarray) -> dict[str, float]:
+    """Compare readings with the truth, labels (n, length).
+
+    Returns:
+        label_error_rate: edit distances over the number of true labels.
+        sequence_error_rate: share of the sequences with any error.
+    """
+    distances = ops.convert_to_numpy(edit_distances(truth, reading))
+    return {
+        "label_error_rate": float(distances.sum() / (truth > BLANK).sum()),
+        "sequence_error_rate": float((distances > 0).mean()),
+    }
+
+
+def confidences(reading: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Return the probability of each reading: the sum over all alignments that say it, (n,)."""
+    longest = max(1, (reading > BLANK).sum(axis=1).max(initial=0))
+    labels = np.maximum(reading[:, :longest], BLANK)
+    return np.exp(-ops.convert_to_numpy(keras.losses.ctc(labels, logits)))
 
 
 def align(truth: np.ndarray, reading: np.ndarray) -> list[tuple[int, int]]:
     """Set the labels of one reading beside those of the truth, equal ones beside each other.
 
     Args:
-        truth, reading: labels, padded with 0 at the end, (length,) of any two lengths.
+        truth, reading: labels, (length,) of any two lengths.
 
     Returns:
         Pairs (label of the truth, label of the reading), 0 where one of the two has none.
     """
-    a, b = truth[truth != BLANK], reading[reading != BLANK]
+    a, b = truth[truth > BLANK], reading[reading > BLANK]
     return [
         pair
         for _, i, i_end, j, j_end in SequenceMatcher(a=a, b=b, autojunk=False).get_opcodes()
@@ -109,20 +147,6 @@ def align(truth: np.ndarray, reading: np.ndarray) -> list[tuple[int, int]]:
     ]
 
 
-def error_rates(truth: np.ndarray, reading: np.ndarray) -> dict[str, float]:
-    """Compare readings with the truth, both padded with 0, (n, length).
-
-    Returns:
-        label_error_rate: edit distances over the number of true labels.
-        sequence_error_rate: share of the sequences with any error.
-    """
-    distances = edit_distances(truth, reading)
-    return {
-        "label_error_rate": float(distances.sum() / (truth != BLANK).sum()),
-        "sequence_error_rate": float((distances > 0).mean()),
-    }
-
-
 def spell(labels: np.ndarray) -> str:
     """Write labels as digits, with a space between them."""
-    return " ".join(str(label - 1) for label in labels if label != BLANK)
+    return " ".join(str(label - 1) for label in labels if label > BLANK)

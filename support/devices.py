@@ -1,129 +1,10 @@
-"""Several devices, several processes.
-
-All processes do the same: build the network, train it on their share of every batch, write the
-files of the run. What the first one prints and writes is what a user sees; it alone tests.
-"""
-
-import contextlib
-import os
-import re
-import shutil
-import socket
-import sys
-import tempfile
-import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NoReturn
+"""Several devices that share every batch: those of one machine, or of all processes."""
 
 import common
 
 import keras
 
-_ADDRESSES = "KERAS_DISTRIBUTION_JOB_ADDRESSES"
-_PROCESSES = "KERAS_DISTRIBUTION_NUM_PROCESSES"
-_PROCESS = "KERAS_DISTRIBUTION_PROCESS_ID"
-
-
-class _WorkDone(BaseException):
-    """All that a process which is not the first has to do is done."""
-
-
-@contextlib.contextmanager
-def join_processes(
-    *, seed: int, output: Path, resume: Path | None
-) -> Iterator[dict[str, Path | None]]:
-    """Join the processes that Keras's variables name, for the block.
-
-    KERAS_DISTRIBUTION_JOB_ADDRESSES, _NUM_PROCESSES and _PROCESS_ID are those of
-    `keras.distribution.initialize`. Without them there is one process. The first of several is
-    the one that a user sees: the others print nothing and write to a folder that is removed.
-
-    Args:
-        seed: of the run.
-        output: the folder that the first process writes to.
-        resume: the folder of the run that is to go on, if any.
-
-    Returns:
-        `output` and `resume` as this process has to take them.
-
-    Raises:
-        SettingError: the variables are incomplete, or the backend is not JAX.
-        TrainingError: the first process cannot be reached within a minute.
-    """
-    if any(name in os.environ for name in (_ADDRESSES, _PROCESSES, _PROCESS)):
-        _connect(seed)
-    if process_id() == 0:
-        yield {"output": output, "resume": resume}
-        return
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        open(os.devnull, "w") as nowhere,
-        contextlib.redirect_stdout(nowhere),
-        contextlib.suppress(_WorkDone),
-    ):
-        copy = Path(folder, "resumed") if resume else None
-        if resume and resume.exists():
-            shutil.copytree(resume, copy)
-        yield {"output": Path(folder), "resume": copy}
-
-
-def _connect(seed: int) -> None:
-    addresses, number, index = map(os.environ.get, (_ADDRESSES, _PROCESSES, _PROCESS))
-    _check_process_variables(addresses, number, index)
-    common.set_seed(seed)  # the same in all, without asking each other
-    if process_id() == 0:
-        print(f"waiting for the other processes, {number} in all", flush=True)
-    else:
-        _wait_for_the_first(addresses.split(",")[0])
-    keras.distribution.initialize()
-    with common.hold_back_output(), keras.distribution.DataParallel().scope():
-        keras.Variable(0.0)  # first exchange: JAX connects the processes, and reports it
-
-
-def _check_process_variables(addresses: str | None, number: str | None, index: str | None) -> None:
-    if keras.backend.backend() != "jax":
-        raise common.SettingError(
-            f"{_ADDRESSES} and its like are set, but the {keras.backend.backend()} "
-            f"backend trains in one process: set KERAS_BACKEND=jax, or unset them"
-        )
-    for name, value in (_ADDRESSES, addresses), (_PROCESSES, number), (_PROCESS, index):
-        if value is None:
-            raise common.SettingError(
-                f"{name} is not set, but other KERAS_DISTRIBUTION_ variables are"
-            )
-    if not re.fullmatch(r"[^,]+:\d+(,[^,]+:\d+)*", addresses):
-        raise common.SettingError(f"{_ADDRESSES}={addresses}: expected HOST:PORT[,HOST:PORT]")
-    if not (number.isdecimal() and index.isdecimal() and int(index) < int(number)):
-        raise common.SettingError(
-            f"{_PROCESSES}={number}, {_PROCESS}={index}: expected a number "
-            f"of processes and one below it, counted from 0"
-        )
-    if addresses.count(",") and addresses.count(",") + 1 != int(number):
-        raise common.SettingError(
-            f"{_ADDRESSES} names {addresses.count(',') + 1} processes, "
-            f"{_PROCESSES} is {number}: name the first, or all"
-        )
-
-
-def _wait_for_the_first(address: str, seconds: float = 60) -> None:
-    host, port = address.rsplit(":", 1)
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            socket.create_connection((host, int(port)), timeout=5).close()
-            return
-        except (OSError, OverflowError) as error:
-            if time.monotonic() > end:
-                raise common.TrainingError(
-                    f"the first process can't be reached at {address} ({error})"
-                ) from None
-            time.sleep(0.2)
-
-
-def process_id() -> int:
-    """Return the number of this process among those that train together, counted from 0."""
-    return int(os.environ.get(_PROCESS, 0))
+from support import processes
 
 
 def distribute(batch_size: int) -> None:
@@ -160,52 +41,12 @@ def share(size: int) -> slice:
     """
     if count() == 1:
         return slice(size)
-    size //= int(os.environ.get(_PROCESSES, 1))
-    return slice(process_id() * size, (process_id() + 1) * size)
-
-
-@contextlib.contextmanager
-def guarded() -> Iterator[None]:
-    """Turn the error that JAX raises when another process is lost into a TrainingError."""
-    try:
-        yield
-    except RuntimeError as error:
-        if _ADDRESSES not in os.environ:
-            raise
-        raise common.TrainingError(
-            f"another process has ended or can't be reached ({common.one_line(error)}): start all "
-            f"again, with --resume and the folder of the run"
-        ) from None
+    size //= processes.count()
+    return slice(processes.process_id() * size, (processes.process_id() + 1) * size)
 
 
 def alone() -> None:
-    """Go on in the first process, on one device; the others leave `join_processes` here."""
+    """Go on in the first process, on one device; the others leave `processes.join` here."""
     keras.distribution.set_distribution(None)
-    if process_id() > 0:
-        raise _WorkDone
-
-
-def leave(message: str, code: int) -> NoReturn:
-    """Print a message on stderr and exit, without waiting for other processes."""
-    print(message, file=sys.stderr)
-    if _PROCESS in os.environ:
-        # At a usual exit JAX would wait for the other processes, which wait for this one.
-        sys.stdout.flush()
-        os._exit(code)
-    sys.exit(code)
-
-
-@contextlib.contextmanager
-def on_one_device(network: keras.Model) -> Iterator[keras.Model]:
-    """Give a copy of a network that is spread over devices, on one of them; else itself."""
-    distribution = keras.distribution.distribution()
-    if distribution is None:
-        yield network
-        return
-    keras.distribution.set_distribution(None)
-    try:
-        copy = keras.models.clone_model(network)
-        copy.set_weights(network.get_weights())
-        yield copy
-    finally:
-        keras.distribution.set_distribution(distribution)
+    if processes.process_id() > 0:
+        raise processes.WorkDone

@@ -124,7 +124,7 @@ def predict_labels(network: keras.Model, image: np.ndarray) -> tuple[str, float]
     columns = network.get_layer("steps").output.shape[-1] // image.shape[0]
     strip = np.pad(image.T, ((0, -image.shape[1] % columns), (0, 0)))
     logits = network.predict_on_batch(strip[None])
-    reading = ctc.read_labels(logits)
+    reading = keras.ops.convert_to_numpy(ctc.read_labels(logits))
     return ctc.spell(reading[0]) or "nothing", float(ctc.confidences(reading, logits)[0])
 
 

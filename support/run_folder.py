@@ -1,20 +1,107 @@
-"""The folder of a run: its name, its settings, and which one can be resumed."""
+"""The folder of a run: its name, its settings, and what it takes to go on with it."""
 
 import contextlib
+import csv
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import common
+
+import keras
+
+from support import processes
 
 SECONDS = "training_seconds"  # in metrics.json, during the training too
 LAST_FILE = "learning_curves.png"  # written when all others are
 
 
-def open_run(script: str, *, settings: dict, output: Path, resume: Path | None) -> Path:
+class Run:
+    """A training and its folder.
+
+    Attributes:
+        folder: where the files of the run are.
+        epochs: the figures of every epoch that is done, by name.
+        seconds: that these epochs took.
+        stopped: whether it ended before the epochs that were planned.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.epochs: list[dict[str, float]] = []
+        self.seconds = 0.0
+        self.stopped = False
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """The figures of all epochs by name."""
+        return {name: [row[name] for row in self.epochs] for name in self.epochs[0]}
+
+    def restore(self, network: keras.Model, steps_per_epoch: int) -> None:
+        """Bring a compiled network to where the checkpoint of the folder left it, if there is one.
+
+        Raises:
+            DataError: the files are damaged.
+        """
+        # Else TensorFlow would trace the first step twice, once to find that variables are made.
+        network.optimizer.build(network.trainable_variables)
+        checkpoint = self.folder / "checkpoint.keras"
+        if not checkpoint.exists():
+            return
+        try:
+            network.load_weights(checkpoint)
+            updates = int(keras.ops.convert_to_numpy(network.optimizer.iterations.value))
+            with (self.folder / "history.csv").open(newline="") as file:
+                rows = list(csv.DictReader(file))[: updates // steps_per_epoch]
+            state = json.loads((self.folder / "metrics.json").read_text())
+            self.seconds, self.stopped = state[SECONDS], state.get("stopped", False)
+            self.epochs = [
+                {name: float(row[name]) for name in row if name != "epoch"} for row in rows
+            ]
+        except Exception as error:  # of Keras, HDF5, zip, CSV or JSON
+            raise common.DataError(
+                f"--resume {self.folder}: its files are damaged ({common.one_line(error)})"
+            ) from None
+
+    def save(self, network: keras.Model) -> None:
+        """Write what it takes to go on after the last of `epochs`.
+
+        Writes history.csv, the seconds so far in metrics.json, and last checkpoint.keras, the
+        network as it is, with the optimizer's state, whose count of weight updates tells how many
+        epochs are done.
+        """
+        with (
+            common.written_beside(self.folder / "history.csv") as path,
+            path.open("w", newline="") as file,
+        ):
+            writer = csv.DictWriter(file, ["epoch", *sorted(self.epochs[-1])])
+            writer.writeheader()
+            writer.writerows({"epoch": i, **row} for i, row in enumerate(self.epochs))
+        state = {SECONDS: round(self.seconds, 1)} | ({"stopped": True} if self.stopped else {})
+        common.write_json(state, self.folder / "metrics.json")
+        with common.written_beside(self.folder / "checkpoint.keras") as path:
+            network.save(path)
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Name this run where Ctrl-C or the loss of another process ends a training.
+
+        Raises:
+            Interrupted: by Ctrl-C.
+            TrainingError: another process is lost.
+        """
+        try:
+            with processes.guarded():
+                yield
+        except KeyboardInterrupt:
+            raise common.Interrupted(str(self.folder)) from None
+
+
+def open_run(script: str, *, settings: dict, output: Path, resume: Path | None) -> Run:
     """Make the folder OUTPUT/SCRIPT/TIME, which nobody else has, and write config.json into it.
 
-    To resume a run, return its folder, if it was made with the same settings.
+    To resume a run, take its folder, if it was made with the same settings.
 
     Args:
         script: path of the script that runs.
@@ -27,7 +114,7 @@ def open_run(script: str, *, settings: dict, output: Path, resume: Path | None) 
     """
     if resume:
         _check_resumable(resume, Path(script).name, settings)
-        return resume
+        return Run(resume)
     parent = output / Path(script).stem
     name = time.strftime("%Y-%m-%d_%H-%M-%S")
     try:
@@ -40,7 +127,7 @@ def open_run(script: str, *, settings: dict, output: Path, resume: Path | None) 
         save_settings(settings, folder)
     except OSError as error:
         raise common.SettingError(f"--output {output} can't be written: {error}") from None
-    return folder
+    return Run(folder)
 
 
 def save_settings(settings: dict, folder: Path) -> None:

@@ -31,6 +31,13 @@ class RunConfig(
     model: Path | None = None  # the network that --predict uses; None: that of the newest run
     seen: Path | None = None  # with --predict: write what the network saw to this picture
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: object) -> None:
+        """Let --help name a lesson's own settings first, those of every run after them."""
+        own = [name for name in cls.model_fields if name not in RunConfig.model_fields]
+        names = [*own, *RunConfig.model_fields]
+        cls.__pydantic_fields__ = {name: cls.model_fields[name] for name in names}
+
     def of_the_run(self, **options: bool) -> dict:
         """Return the settings that make a run what it is, not those that say what to do with it."""
         return self.model_dump(

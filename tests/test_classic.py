@@ -78,7 +78,7 @@ def test_each_cell_follows_its_formula(cell, step, states):
 def test_main_returns_the_metrics(tmp_path):
     metrics = main(Config(train_size=64, test_size=10, epochs=1, units=4, output=tmp_path))
     assert metrics["test_size"] == 10
-    assert metrics["test_accuracy"] == metrics["test_right"] / 10
+    assert metrics["test_accuracy"] == pytest.approx(metrics["test_right"] / 10, abs=1e-7)
 
 
 @pytest.mark.slow

@@ -55,3 +55,18 @@ def test_help_begins_with_what_the_script_is(monkeypatch, capsys):
     with pytest.raises(SystemExit, match="0"):
         command_line.run(lambda config: None, RunConfig, "An image is a sequence.")
     assert "An image is a sequence." in capsys.readouterr().out
+
+
+def test_help_names_the_settings_of_a_lesson_before_those_of_every_run(monkeypatch, capsys):
+    class Config(RunConfig):
+        units: int = 3  # units of each recurrent layer
+        seed: int = 7  # another default
+
+    monkeypatch.setattr("sys.argv", ["classic.py", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        command_line.run(lambda config: None, Config, "A lesson.")
+    printed = capsys.readouterr().out
+    assert "units of each recurrent layer" in printed
+    assert "(default: 7)" in printed
+    assert printed.index("--units") < printed.index("--seed") < printed.index("--resume")
+    assert (Config().units, Config(units=4).units, Config().seed) == (3, 4, 7)

@@ -10,7 +10,7 @@ import struct
 import subprocess
 
 import common
-from common import DataError
+from common import DataError, SettingError
 
 import keras
 import numpy as np
@@ -38,7 +38,7 @@ def test_held_back_lines_are_shown_only_after_an_error(capfd):
 
 
 def test_one_cycle_climbs_and_falls():
-    schedule = common.one_cycle(peak=0.01, steps=1000, warmup=0.3)
+    schedule = common.one_cycle(0.01, steps=1000, warmup=0.3)
     rates = np.array([float(schedule(step)) for step in range(1001)])
     assert rates[0] == pytest.approx(0.01 / 25)
     assert rates.argmax() == 300
@@ -51,7 +51,7 @@ def test_one_cycle_climbs_and_falls():
 
 @pytest.mark.parametrize(("steps", "warmup"), [(1, 0.0), (1, 0.9), (2, 0.3), (10, 0.0)])
 def test_one_cycle_of_few_steps_is_finite(steps, warmup):
-    schedule = common.one_cycle(0.01, steps, warmup)
+    schedule = common.one_cycle(0.01, steps=steps, warmup=warmup)
     rates = [float(schedule(step)) for step in range(steps)]
     assert np.isfinite(rates).all()
     assert max(rates) > 0
@@ -70,7 +70,7 @@ def test_which_updates_are_orthogonal(cell):
         for weights in before
     ]
     variables = network.trainable_variables
-    common.muon(0.01, clip_norm=1.0).apply(gradients, variables)
+    common.optimizer("Muon", learning_rate=0.01, clip_norm=1.0).apply(gradients, variables)
     after = network.get_weights()
     for variable, old, new in zip(variables, before, after, strict=True):
         update = new - old
@@ -81,6 +81,44 @@ def test_which_updates_are_orthogonal(cell):
             assert 0 < values.max() < 2 * values.min()
     matrices = [variable.path for variable in variables if len(variable.shape) == 2]
     assert sum("bias" in path for path in matrices) == (2 if cell == "GRU" else 0)
+
+
+@pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adam", "AdamW", "Muon"])
+@pytest.mark.parametrize("clip_norm", [None, 0.5])
+def test_optimizers_are_those_of_keras(name, clip_norm):
+    optimizer = common.optimizer(name, learning_rate=0.25, clip_norm=clip_norm)
+    assert type(optimizer) is getattr(keras.optimizers, name)
+    assert float(optimizer.learning_rate) == 0.25
+    assert optimizer.global_clipnorm == clip_norm
+    assert getattr(optimizer, "momentum", 0.0) in (0.0, 0.95)  # Muon's own
+    assert bool(optimizer.weight_decay) == (name == "AdamW")
+
+
+def peak(named=None, optimizer="Muon", schedule="one-cycle"):
+    return common.peak_learning_rate(
+        named,
+        {("Muon", "one-cycle", "GRU"): 0.008},
+        optimizer=optimizer,
+        schedule=schedule,
+        cell="GRU",
+    )
+
+
+def test_a_good_learning_rate_is_looked_up_where_none_is_named():
+    assert peak() == 0.008
+    assert peak(0.5) == peak(0.5, optimizer="Adam", schedule="constant") == 0.5
+    for settings in {"optimizer": "Adam"}, {"schedule": "constant"}:
+        with pytest.raises(
+            SettingError, match=r"no good learning rate .* name one with --learning"
+        ):
+            peak(**settings)
+
+
+def test_patience_goes_with_a_constant_rate():
+    common.check_patience(2, "constant")
+    common.check_patience(None, "one-cycle")
+    with pytest.raises(SettingError, match="--patience 2 goes with --schedule constant"):
+        common.check_patience(2, "one-cycle")
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

@@ -2,6 +2,10 @@
 
 import functools
 import itertools
+import os
+import re
+import subprocess
+import sys
 
 from common import DataError
 
@@ -89,20 +93,26 @@ def test_gradient_of_the_ctc_loss_by_finite_differences(steps, labels):
 def test_greedy_decoding_is_the_collapsed_best_path():
     logits = np.random.default_rng(0).normal(size=(200, 12, 4))
     readings = ctc.read_labels(logits)
-    for path, reading in zip(logits.argmax(axis=-1), readings, strict=True):
+    for path, reading in zip(logits.argmax(axis=-1), np.asarray(readings), strict=True):
         expected = collapse(path)
         assert reading[: len(expected)].tolist() == list(expected)
-        assert not reading[len(expected) :].any()
+        assert (reading[len(expected) :] == -1).all()
+
+
+def read(logits, **search):
+    """Labels by Keras's decoder, as the lessons call it; without what follows the last label."""
+    steps = np.full(len(logits), len(logits[0]), np.int32)
+    labels, _ = keras.ops.ctc_decode(np.array(logits), steps, mask_index=ctc.BLANK, **search)
+    return [row[row > 0].tolist() for row in keras.ops.convert_to_numpy(labels)[0]]
 
 
 def test_beam_search_is_at_least_as_probable_as_greedy():
     logits = np.random.default_rng(0).normal(size=(60, 5, 3))
     better = 0
-    greedy, beam = ctc.read_labels(logits), ctc.read_labels(logits, beam_width=50)
+    greedy, beam = read(logits), read(logits, strategy="beam_search", beam_width=50)
     for values, first, second in zip(logits, greedy, beam, strict=True):
         probabilities = labelling_probabilities(values)
-        p_greedy = probabilities[tuple(first[first > 0].tolist())]
-        p_beam = probabilities[tuple(second[second > 0].tolist())]
+        p_greedy, p_beam = probabilities[tuple(first)], probabilities[tuple(second)]
         assert p_beam == pytest.approx(max(probabilities.values()))
         better += p_beam > p_greedy * (1 + 1e-9)
     assert better > 0
@@ -111,15 +121,15 @@ def test_beam_search_is_at_least_as_probable_as_greedy():
 def test_beam_search_finds_what_greedy_misses():
     """Blank is best at both steps, 0.6 * 0.6 = 0.36; all paths that say 1 add up to 0.64."""
     logits = np.log([[[0.6, 0.4], [0.6, 0.4]]])
-    assert ctc.read_labels(logits).tolist() == [[]]
-    assert ctc.read_labels(logits, beam_width=10).tolist() == [[1]]
+    assert read(logits) == [[]]
+    assert read(logits, strategy="beam_search", beam_width=10) == [[1]]
 
 
-@pytest.mark.parametrize("beam_width", [None, 10])
-def test_repeated_labels_are_read_with_a_blank_between_them(beam_width):
+@pytest.mark.parametrize("strategy", ["greedy", "beam_search"])
+def test_repeated_labels_are_read_with_a_blank_between_them(strategy):
     path = [1, 1, 0, 1, 2, 0, 0, 10]
     logits = 20 * np.eye(11)[path][None]
-    assert ctc.read_labels(logits, beam_width).tolist() == [[1, 1, 2, 10]]
+    assert read(logits, strategy=strategy) == [[1, 1, 2, 10]]
 
 
 def plain_edit_distance(a, b):
@@ -143,7 +153,7 @@ def test_rates_equal_an_independent_edit_distance_on_1000_random_pairs():
     truth[0], reading[0] = [1, 1, 2], [1, 2]
     truth[1], reading[1] = [1, 1, 2], []
     distances = [plain_edit_distance(a, b) for a, b in zip(truth, reading, strict=True)]
-    assert ctc.edit_distances(padded(truth), padded(reading)).tolist() == distances
+    assert np.asarray(ctc.edit_distances(padded(truth), padded(reading))).tolist() == distances
     rates = ctc.error_rates(padded(truth), padded(reading))
     assert rates["label_error_rate"] == pytest.approx(sum(distances) / sum(map(len, truth)))
     assert rates["sequence_error_rate"] == np.mean([d > 0 for d in distances])
@@ -152,6 +162,57 @@ def test_rates_equal_an_independent_edit_distance_on_1000_random_pairs():
 def test_rates_of_nothing_read():
     rates = ctc.error_rates(np.array([[1, 2], [3, 0]]), np.zeros((2, 0), int))
     assert rates == {"label_error_rate": 1.0, "sequence_error_rate": 1.0}
+
+
+def logits_that_say(reading, steps):
+    """Each label followed by a blank, then blanks to the end."""
+    path = [step for label in reading for step in (label, 0)]
+    return 20 * np.eye(4)[path + [0] * (steps - len(path))]
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    """1,000 random labellings and logits that say others, with repeats and nothing among them."""
+    random = np.random.default_rng(1)
+    truth = [random.integers(1, 4, random.integers(1, 6)).tolist() for _ in range(1000)]
+    reading = [random.integers(1, 4, random.integers(0, 7)).tolist() for _ in range(1000)]
+    for index in range(0, 1000, 3):
+        reading[index] = truth[index]
+    truth[1], reading[1] = [1, 1, 2], [1, 2]
+    truth[2], reading[2] = [1, 1, 2], []
+    logits = np.array([logits_that_say(row, 14) for row in reading], np.float32)
+    distances = [plain_edit_distance(a, b) for a, b in zip(truth, reading, strict=True)]
+    return padded(truth).astype(np.uint8), logits, distances
+
+
+def test_metrics_equal_an_independent_edit_distance_batch_by_batch(pairs):
+    truth, logits, distances = pairs
+    label, sequence = ctc.LabelErrorRate(), ctc.SequenceErrorRate()
+    for _ in range(2):  # reset, they begin anew
+        for start in range(0, 1000, 300):
+            batch = slice(start, start + 300)
+            label.update_state(truth[batch], logits[batch])
+            sequence.update_state(truth[batch], logits[batch])
+        expected = sum(distances) / (truth > 0).sum()
+        assert float(label.result()) == pytest.approx(expected, rel=1e-5)
+        assert float(sequence.result()) == pytest.approx(np.mean(np.array(distances) > 0))
+        label.reset_state()
+        sequence.reset_state()
+
+
+def test_metrics_of_compile_are_those_of_evaluate(pairs):
+    """Compiled, in batches of which the last is smaller, with the number of steps unknown."""
+    truth, logits, distances = pairs
+    inputs = keras.Input((None, 4))
+    network = keras.Model(inputs, keras.layers.Rescaling(1.0)(inputs))
+    network.compile(
+        loss=keras.losses.CTC(), metrics=[ctc.LabelErrorRate(), ctc.SequenceErrorRate()]
+    )
+    figures = network.evaluate(logits, truth, batch_size=300, verbose=0, return_dict=True)
+    assert figures.keys() == {"loss", "label_error_rate", "sequence_error_rate"}
+    expected = sum(distances) / (truth > 0).sum()
+    assert figures["label_error_rate"] == pytest.approx(expected, rel=1e-5)
+    assert figures["sequence_error_rate"] == pytest.approx(np.mean(np.array(distances) > 0))
 
 
 def test_labels_that_cannot_fit_are_refused_with_their_index():
@@ -193,5 +254,20 @@ def test_align_keeps_all_labels_and_shows_an_error_only_where_there_is_one():
         assert [label for label, _ in pairs if label] == truth.tolist()
         assert [label for _, label in pairs if label] == reading.tolist()
         differences = sum(one != other for one, other in pairs)
-        assert differences >= ctc.edit_distances(truth[None], reading[None])[0]
+        assert differences >= int(ctc.edit_distances(truth[None], reading[None])[0])
         assert (differences == 0) == np.array_equal(truth, reading)
+
+
+@pytest.mark.slow
+def test_rates_and_metrics_are_the_same_with_jax():
+    pytest.importorskip("jax", reason="pip install -r requirements-jax.txt")
+    chosen = ["-k", "metrics or rates", "-m", "not slow"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", __file__, *chosen, "--numprocesses=0", "-q"],
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout
+    assert re.search(r"^4 passed", ran.stdout, re.MULTILINE)

@@ -1,48 +1,11 @@
-"""support/devices.py: variables that cannot work, and a first process that is not there."""
+"""support/devices.py: batches that devices share."""
 
-import socket
-
-from common import SettingError, TrainingError
+from common import SettingError
 
 import keras
 import pytest
 
 from support import devices
-
-VARIABLES = ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        (("localhost:1", "2", None), "PROCESS_ID is not set"),
-        ((None, "2", "0"), "JOB_ADDRESSES is not set"),
-        (("localhost", "2", "0"), "expected HOST:PORT"),
-        (("localhost:1,", "2", "0"), "expected HOST:PORT"),
-        (("localhost:1", "two", "0"), "NUM_PROCESSES=two"),
-        (("localhost:1", "2", "2"), "PROCESS_ID=2: expected"),
-        (("localhost:1", "2", "-1"), "PROCESS_ID=-1: expected"),
-        (("a:1,b:1,c:1", "2", "0"), "names 3 processes, KERAS_DISTRIBUTION_NUM_PROCESSES is 2"),
-    ],
-)
-def test_wrong_variables_are_named(values, message, tmp_path, monkeypatch):
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    for name, value in zip(VARIABLES, values, strict=True):
-        if value is not None:
-            monkeypatch.setenv(f"KERAS_DISTRIBUTION_{name}", value)
-    with (
-        pytest.raises(SettingError, match=message),
-        devices.join_processes(seed=0, output=tmp_path, resume=None),
-    ):
-        pass
-
-
-def test_a_first_process_that_is_not_there(monkeypatch):
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-        with pytest.raises(TrainingError, match=f"can't be reached at {address}"):
-            devices._wait_for_the_first(address, seconds=0.5)
 
 
 def test_a_batch_that_the_devices_cannot_divide_is_refused(monkeypatch):
@@ -57,19 +20,3 @@ def test_one_device_is_left_as_it_is():
     devices.distribute(7)
     assert keras.distribution.distribution() is None
     assert devices.share(7) == slice(7)
-
-
-def test_the_others_leave_where_the_first_goes_on_alone(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(devices, "_connect", lambda seed: None)
-    for process, reached in ("0", ["before", "after"]), ("1", ["before"]):
-        monkeypatch.setenv("KERAS_DISTRIBUTION_PROCESS_ID", process)
-        steps = []
-        with devices.join_processes(seed=0, output=tmp_path, resume=None) as folders:
-            print("printed by", process)
-            steps.append("before")
-            devices.alone()
-            steps.append("after")
-        assert steps == reached
-        assert (folders["output"] == tmp_path) == (process == "0")
-        assert folders["output"].exists() == (process == "0")
-    assert capsys.readouterr().out == "printed by 0\n"

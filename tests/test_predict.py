@@ -148,7 +148,7 @@ def test_a_network_for_one_length_reads_alike_at_another(mnist, tmp_path):
     longer = seq_labelling.rnn_seqlab_network(168, 28, columns=4, **SMALL)
     longer.set_weights(network.get_weights())
     logits = network.predict_on_batch(strip[None])
-    expected = ctc.confidences(ctc.read_labels(logits), logits)[0]
+    expected = ctc.confidences(np.asarray(ctc.read_labels(logits)), logits)[0]
     _, probability = predict.predict_labels(predict.for_any_length(longer), strip.T)
     assert probability == pytest.approx(expected, rel=1e-4)
 

@@ -34,13 +34,13 @@ SMALL = {
 SHOW_WEIGHTS = """
 import hashlib, sys
 from support import training
-save = training.Progress._save
-def show_weights(self, name):
-    save(self, name)
-    if name == "checkpoint.keras" and len(self.epochs) == self.params["epochs"]:
+end = training.Checkpoint.on_epoch_end
+def show_weights(self, epoch, logs=None):
+    end(self, epoch, logs)
+    if epoch + 1 == self.params["epochs"]:
         weights = b"".join(weights.tobytes() for weights in self.model.get_weights())
         print("weights", hashlib.sha256(weights).hexdigest(), file=sys.stderr)
-training.Progress._save = show_weights
+training.Checkpoint.on_epoch_end = show_weights
 """
 # Before the script: die like a machine that loses its power, in the second epoch.
 DIE = """

@@ -84,4 +84,4 @@ def test_network_reads_columns_in_groups():
     )
     assert network.output_shape == (None, 35, 11)
     one_direction = 3 * 8 * (4 * 28 + 8 + 2)
-    assert network.count_params() == 2 * one_direction + (16 + 1) * 11
+    assert network.count_params() == 2 * one_direction + (8 + 1) * 11

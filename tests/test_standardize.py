@@ -64,8 +64,8 @@ def folder(output):
 
 def normalization_weights(folder):
     network = keras.saving.load_model(folder / "standardized" / "model.keras")
-    assert isinstance(network.layers[0], keras.layers.Normalization)
-    return network.layers[0].get_weights()
+    assert isinstance(network.layers[1], keras.layers.Normalization)
+    return network.layers[1].get_weights()
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """support/training.py: the batches of an epoch."""
 
+import functools
+
 import common
 from common import Examples
 
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 
 from support import digits, training
+from support.run_folder import Run
 from variable_length_seq import pad, rnn_seqlab_network
 
 
@@ -15,7 +18,9 @@ def test_batches_depend_on_seed_and_epoch_alone():
     examples = Examples(np.arange(10), np.arange(10) + 100)
 
     def epoch(seed, number):
-        batches = training.EpochBatches(lambda random: digits.shuffled(examples, random), 4, seed)
+        batches = training.EpochBatches(
+            lambda random: digits.shuffled(examples, random), batch_size=4, seed=seed
+        )
         batches.start_epoch(number)
         return [batches[i] for i in range(len(batches))]
 
@@ -28,14 +33,31 @@ def test_batches_depend_on_seed_and_epoch_alone():
         assert np.array_equal(order, np.concatenate([batch.x for batch in other])) is same
 
 
-def test_batches_of_equal_length_may_come_first(tmp_path):
+def ragged(lengths):
+    strips = np.empty(len(lengths), object)
+    strips[:] = [np.full((length, 6), index, np.uint8) for index, length in enumerate(lengths)]
+    return Examples(strips, np.arange(1, len(lengths) + 1, dtype=np.uint8)[:, None] % 10 + 1)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [
+        ([16] * 8 + [8] * 8 + [24] * 4, [16, 8, 16, 8, 24]),
+        ([24] * 8 + [16] * 1, [24, 16, 24]),  # the short last batch is the only other one
+        ([13] * 4 + [16] * 4 + [8] * 4, [16, 8, 16]),  # 13 are padded to 16
+        ([16] * 12, [16, 16, 16]),
+        ([16] * 3, [16]),
+    ],
+)
+def test_batches_of_equal_length_may_come_first(lengths, expected):
     """Keras looks at two batches before the training and takes for fixed what is equal in both."""
-    lengths = [16] * 8 + [8] * 8 + [24] * 4
-    strips = np.empty(20, object)
-    strips[:] = [np.zeros((length, 6), np.uint8) for length in lengths]
-    examples = Examples(strips, np.ones((20, 1), np.uint8))
-    batches = training.EpochBatches(lambda random: examples, 4, 0, pad)
-    assert [batches[index].x.shape[1] for index in range(5)] == [16, 16, 8, 8, 24]
+    examples = ragged(lengths)
+    batches = training.EpochBatches(
+        lambda random: examples, batch_size=4, seed=0, collate=functools.partial(pad, columns=4)
+    )
+    assert [batches[index].x.shape[1] for index in range(len(batches))] == expected
+    numbers = [x[0, 0] for index in range(len(batches)) for x in batches[index].x]
+    assert sorted(numbers) == list(range(len(lengths)))
     network = rnn_seqlab_network(
         6,
         cell="GRU",
@@ -54,10 +76,8 @@ def test_batches_of_equal_length_may_come_first(tmp_path):
         return step(data)
 
     network.train_step = watched_step
-    training.train(
-        network, batches, validation=None, epochs=2, folder=tmp_path, best="loss", mode="min"
-    )
-    assert seen == [16, 16, 8, 8, 24] * 2
+    network.fit(batches, shuffle=False, epochs=2, verbose=0)
+    assert seen == expected * 2
 
 
 @pytest.mark.parametrize(
@@ -87,3 +107,85 @@ def test_batches_that_no_device_shares_hold_every_example():
     examples = common.Examples(np.arange(1001), np.arange(1001))
     batches = training.in_batches(examples)
     assert [len(batches[index].x) for index in range(len(batches))] == [500, 500, 1]
+
+
+# -- callbacks --------------------------------------------------------------------------------
+
+
+class Figures(keras.callbacks.Callback):
+    """Gives every epoch the validation loss that a test asks for."""
+
+    def __init__(self, losses):
+        super().__init__()
+        self.losses = losses
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["val_loss"] = self.losses[epoch]
+
+
+def fit(run, losses, patience=None, epochs=None):
+    """Train a network of one weight, which counts the epochs."""
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    network.compile(keras.optimizers.SGD(1.0), loss="mean_absolute_error")
+    network.set_weights([np.zeros((1, 1))])
+    run.restore(network, steps_per_epoch=1)
+    network.fit(
+        np.ones((1, 1)),
+        np.full((1, 1), 1000.0),
+        verbose=0,
+        initial_epoch=len(run.epochs),
+        epochs=len(run.epochs) if run.stopped else epochs or len(losses),
+        callbacks=[
+            Figures(losses),
+            training.StopEarly(run, monitor="val_loss", mode="min", patience=patience),
+            training.KeepBest(run, monitor="val_loss", mode="min"),
+            training.Checkpoint(run),
+        ],
+    )
+    return network
+
+
+def weight(path):
+    return float(keras.saving.load_model(path, compile=False).get_weights()[0][0, 0])
+
+
+def test_the_last_of_the_best_epochs_is_kept(tmp_path):
+    run = Run(tmp_path)
+    fit(run, [3.0, 1.0, 2.0, 1.0, 2.0])
+    assert weight(tmp_path / "model.keras") == 4
+    assert run.history["val_loss"] == [3.0, 1.0, 2.0, 1.0, 2.0]
+
+
+def test_the_best_epoch_is_remembered_over_an_interruption(tmp_path):
+    fit(Run(tmp_path), [1.0, 3.0])
+    run = Run(tmp_path)
+    network = fit(run, [1.0, 3.0, 2.0])
+    assert network.get_weights()[0] == 3
+    assert weight(tmp_path / "model.keras") == 1
+    assert run.history["val_loss"] == [1.0, 3.0, 2.0]
+    assert run.seconds > 0
+
+
+@pytest.mark.parametrize("interrupted", range(1, 6))
+def test_patience_ends_a_run_at_the_same_epoch_interrupted_or_not(tmp_path, interrupted):
+    losses = [3.0, 2.0, 2.5, 2.5, 1.0, 1.5, 1.5, 1.0, 0.5]  # three without progress after the fifth
+    fit(Run(tmp_path), losses, patience=3, epochs=interrupted)
+    for _ in range(2):  # stopped, it stays stopped
+        run = Run(tmp_path)
+        fit(run, losses, patience=3)
+        assert run.history["val_loss"] == losses[:8]
+        assert run.stopped
+
+
+def test_patience_is_that_of_keras(tmp_path):
+    losses = [3.0, 2.0, 2.5, 2.5, 1.0, 1.5, 1.5, 1.0, 0.5]
+    run = Run(tmp_path)
+    fit(run, losses, patience=3)
+    assert run.stopped
+    plain = keras.callbacks.EarlyStopping(monitor="val_loss", mode="min", patience=3)
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    network.compile("sgd", "mse")
+    history = network.fit(
+        np.ones((1, 1)), np.ones(1), epochs=9, verbose=0, callbacks=[Figures(losses), plain]
+    )
+    assert len(history.epoch) == len(run.epochs) == 8

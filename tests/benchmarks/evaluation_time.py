@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 import common
 
 import keras
+import numpy as np
 
 from support import ctc, strips
 
@@ -32,9 +33,10 @@ def main() -> None:
 
     def evaluate():
         logits = forward()
-        for beam_width in None, 20:
-            rates = ctc.error_rates(test.y, ctc.read_labels(logits, beam_width))
-            print(f"beam width {beam_width}: {rates}")
+        steps = np.full(len(logits), logits.shape[1], np.int32)
+        for search in {"strategy": "greedy"}, {"strategy": "beam_search", "beam_width": 20}:
+            labels, _ = keras.ops.ctc_decode(logits, steps, mask_index=ctc.BLANK, **search)
+            print(f"{search}: {ctc.error_rates(test.y, labels[0])}")
 
     ratios = []
     for _ in range(ROUNDS + 1):

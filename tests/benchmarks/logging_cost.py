@@ -65,7 +65,7 @@ def main() -> None:
         scaling=scaling_layer("standardized", train.x),
     )
     network.compile(
-        common.muon(common.one_cycle(1e-3, 10_000, 0.2), config.clip_norm),
+        common.optimizer("Muon", learning_rate=0.001, clip_norm=config.clip_norm),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )

@@ -55,7 +55,8 @@ def main() -> None:
         mask=config.mask,
     )
     network.compile(
-        common.muon(common.one_cycle(1e-3, 10_000, 0.2), config.clip_norm), keras.losses.CTC()
+        optimizer=common.optimizer("Muon", learning_rate=0.001, clip_norm=config.clip_norm),
+        loss=keras.losses.CTC(),
     )
     epochs, seconds = {}, {}
     for name, function in ("without", compose), ("with", compose_in_buckets):
@@ -67,9 +68,8 @@ def main() -> None:
         )
         seconds[name] = []
         print(f"{name} buckets: {padding_share(epochs[name]):.1%} of the timesteps padding")
-    for turn in range(ROUNDS + 1):
+    for _ in range(ROUNDS + 1):
         for name, batches in epochs.items():
-            batches.begun = turn > 0  # the first time, Keras looks at how long batches are
             start = time.perf_counter()
             network.fit(batches, shuffle=False, verbose=0)
             seconds[name].append(time.perf_counter() - start)

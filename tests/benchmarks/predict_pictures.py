@@ -56,7 +56,7 @@ def main() -> None:
     readings = re.findall(r"^.*\.png: (nothing|[\d ]+) \(", printed, re.MULTILINE)
     labels = [[int(x) for x in reading.split() if x != "nothing"] for reading in readings]
     wrong = sum(
-        ctc.edit_distances(np.array([truth]) + 1, np.array([reading], int).reshape(1, -1) + 1)[0]
+        int(ctc.edit_distances(np.array([truth]) + 1, np.array([reading], int) + 1)[0])
         for truth, reading in zip(truths, labels, strict=True)
     )
     count = sum(map(len, truths))

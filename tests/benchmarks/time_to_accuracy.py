@@ -2,16 +2,15 @@
 
     python tests/benchmarks/time_to_accuracy.py [PICTURE]
 
-The recipes are written as plain Keras, as their authors did. Each trains in a process of its own,
-ours before it and after it, because a machine's speed changes. The clock runs during training
-alone, compilation included, and stands still while the network is tested. Prints a Markdown table,
-and draws the test figures over the seconds.
+The recipes are settings of the scripts. Each trains in a process of its own, ours before it and
+after it, because a machine's speed changes. The clock runs during training alone, compilation
+included, and stands still while the network is tested. Prints a Markdown table, and draws the test
+figures over the seconds.
 """
 
 import contextlib
 import importlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -34,7 +33,7 @@ class Task(NamedTuple):
     """A published recipe, the test figure that it came to, and the command of ours to compare."""
 
     recipe: str
-    batches: int | None  # after which it ends; None: when it reaches the figure
+    theirs: str  # the recipe as a command, but for "python"
     figure: str
     target: float
     ours: str
@@ -47,16 +46,18 @@ class Task(NamedTuple):
 
 TASKS = {
     "lstm": Task(
-        recipe="LSTM 128, Adam 0.001, 10,000 batches of 128",
-        batches=10_000,
+        recipe="LSTM 128, Adam 0.001, batch 128, 23 epochs",
+        theirs="classic.py --cell LSTM --units 128 --optimizer Adam --learning-rate 0.001 "
+        "--epochs 23",
         figure="accuracy",
         target=0.9881,
         ours="classic.py --units 128",
         bar=8,
     ),
     "simple_rnn": Task(
-        recipe="SimpleRNN 256, SGD 0.01, 20 epochs, batch 128",
-        batches=20 * 469,
+        recipe="SimpleRNN 256, dropout 0.2, SGD 0.01, batch 128, 20 epochs",
+        theirs="classic.py --cell SimpleRNN --units 256 --dropout 0.2 --optimizer SGD "
+        "--learning-rate 0.01 --epochs 20",
         figure="accuracy",
         target=0.975,
         ours="classic.py --cell SimpleRNN",
@@ -64,14 +65,17 @@ TASKS = {
     ),
     "ctc": Task(
         recipe="3 x bidirectional LSTM 128, CTC, Adam 0.0001, batch 32",
-        batches=None,
+        theirs="seq_labelling.py --cell LSTM --depth 3 --columns 1 --distortion 0 --shift 0 "
+        "--optimizer Adam --learning-rate 0.0001 --batch-size 32 --epochs 1000",
         figure="label error rate",
         target=0.05,
         ours="seq_labelling.py",
         bar=10,
     ),
 }
+PLAIN = " --schedule constant --clip-norm None"  # as all recipes are
 STRIPS = 500  # to test on
+INTERVAL = 43  # batches between two tests
 LONGEST = 20  # times ours; then a recipe is given up
 
 
@@ -79,16 +83,13 @@ class Watch(keras.callbacks.Callback):
     """Test the network every few batches, with the clock stopped, and print a line of JSON.
 
     Args:
-        interval: batches between two tests.
-        batches, seconds: end the training after so many.
+        test: what to test it on.
+        seconds: end the training after so many, or when it reaches the figure.
     """
 
-    def __init__(
-        self, task: Task, test: common.Examples, interval: int, batches: int | None, seconds: float
-    ) -> None:
+    def __init__(self, task: Task, test: common.Examples, seconds: float) -> None:
         super().__init__()
-        self.task, self.test, self.interval = task, test, interval
-        self.last, self.seconds = batches, seconds
+        self.task, self.test, self.seconds = task, test, seconds
         self.batches, self.testing = 0, 0.0
         self.out = sys.stdout
 
@@ -97,7 +98,7 @@ class Watch(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self.batches += 1
-        if self.batches % self.interval and self.batches != self.last:
+        if self.batches % INTERVAL:
             return
         stopped = time.perf_counter()
         seconds = stopped - self.start - self.testing
@@ -105,80 +106,43 @@ class Watch(keras.callbacks.Callback):
         if self.task.figure == "accuracy":
             figure = float((logits.argmax(axis=-1) == self.test.y).mean())
         else:
-            reading = ctc.read_labels(logits)
-            figure = ctc.error_rates(self.test.y, reading)["label_error_rate"]
+            figure = ctc.error_rates(self.test.y, ctc.read_labels(logits))["label_error_rate"]
         print(json.dumps([seconds, figure]), file=self.out, flush=True)
-        reached = self.last is None and self.task.reached(figure)
-        self.model.stop_training |= reached or self.batches == self.last or seconds > self.seconds
+        self.model.stop_training |= self.task.reached(figure) or seconds > self.seconds
         self.testing += time.perf_counter() - stopped
 
 
-def strips_of_five(examples: common.Examples, seed: int) -> common.Examples:
-    """Compose strips of five digits, one array (n, 140, 28)."""
-    composed = strips.compose_strips(examples, 5, 5, np.random.default_rng(seed))
-    return common.Examples(np.stack(list(composed.x)), composed.y)
+def load_test(task: Task) -> common.Examples:
+    """Load the test digits, or strips of them, one array (n, 140, 28)."""
+    _, test = digits.load_mnist()
+    if task.figure == "accuracy":
+        return test
+    composed = strips.compose_strips(test, 5, 5, np.random.default_rng(2))
+    return common.Examples(np.stack(list(composed.x[:STRIPS])), composed.y[:STRIPS])
 
 
-def train_ours(task: Task, test: common.Examples) -> None:
-    """Run the script as it is, and end it when it reaches the figure."""
-    watch = Watch(task, test, 43, None, float("inf"))
+def train_in_this_process(name: str, who: str, seconds: str) -> None:
+    """Run a command of a task, ours or the recipe's, and end it when it reaches the figure."""
+    task = TASKS[name]
+    command = task.ours if who == "ours" else task.theirs + PLAIN
+    watch = Watch(task, load_test(task), float(seconds))
     fit = keras.Model.fit
 
     def watched_fit(*positional, callbacks=(), **named):
         return fit(*positional, callbacks=[*callbacks, watch], **named)
 
     keras.Model.fit = watched_fit
-    script, *arguments = task.ours.split()
+    script, *arguments = command.split()
     module = importlib.import_module(Path(script).stem)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         sys.argv = [script, *arguments, "--output", folder]
         command_line.run(module.main, module.Config, module.__doc__)
 
 
-def train_recipe(name: str, train: common.Examples, test: common.Examples, seconds: float) -> None:
-    """Train a published recipe, for so many seconds at most."""
-    layers, losses, optimizers = keras.layers, keras.losses, keras.optimizers
-    task = TASKS[name]
-    keras.utils.set_random_seed(0)
-    if name == "ctc":
-        recurrent = [
-            layers.Bidirectional(layers.LSTM(128, return_sequences=True)) for _ in range(3)
-        ]
-        classes, loss, optimizer = 11, losses.CTC(), optimizers.Adam(1e-4)
-    else:
-        recurrent = [layers.LSTM(128) if name == "lstm" else layers.SimpleRNN(256)]
-        classes, loss = 10, losses.SparseCategoricalCrossentropy(from_logits=True)
-        optimizer = optimizers.Adam(1e-3) if name == "lstm" else optimizers.SGD(0.01)
-    pixels = keras.Input(train.x.shape[1:])
-    network = keras.Sequential(
-        [pixels, layers.Rescaling(1 / 255), *recurrent, layers.Dense(classes)]
-    )
-    network.compile(optimizer, loss)
-    watch = Watch(task, test, 100 if name == "ctc" else 250, task.batches, seconds)
-    batch_size = 32 if name == "ctc" else 128
-    network.fit(*train, batch_size, epochs=1000, verbose=0, callbacks=[watch])
-
-
-def train_in_this_process(name: str, who: str, seconds: str) -> None:
-    """Train ours or the recipe."""
-    train, test = digits.load_mnist()
-    if name == "ctc":
-        train = strips_of_five(train, 0)
-        test = common.Examples(*(part[:STRIPS] for part in strips_of_five(test, 2)))
-    if who == "ours":
-        train_ours(TASKS[name], test)
-    else:
-        train_recipe(name, train, test, float(seconds))
-
-
 def trained(name: str, who: str, seconds: float = float("inf")) -> list[tuple[float, float]]:
     """Train in a new process; return seconds and test figure of every test."""
-    # 0 leaves the number of threads to TensorFlow, as it is without common.py.
-    threads = {} if who == "ours" else {"TF_NUM_INTRAOP_THREADS": "0"}
     command = [sys.executable, __file__, name, who, str(seconds)]
-    ran = subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | threads, check=False
-    )
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if ran.returncode:
         sys.exit(ran.stderr)
     return [tuple(json.loads(line)) for line in ran.stdout.splitlines() if line.startswith("[")]

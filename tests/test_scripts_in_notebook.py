@@ -1,0 +1,73 @@
+"""The scripts as modules, as a notebook uses them: `main` returns figures, errors are raised."""
+
+import importlib
+
+from common import DataError, Interrupted, SettingError
+
+import pytest
+
+from support import training
+
+pytestmark = pytest.mark.slow
+SMALL = {"train_size": 64, "test_size": 20, "epochs": 1, "units": 4, "batch_size": 32}
+FIGURES = {
+    "classic": "test_accuracy",
+    "seq_labelling": "test_label_error_rate",
+    "variable_length_seq": "test_label_error_rate",
+    "standardize": "standardized",
+}
+
+
+@pytest.fixture(params=FIGURES)
+def lesson(request, data, tmp_path):
+    """The name of a figure that a lesson returns, and a function that calls its main."""
+    module = importlib.import_module(request.param)
+
+    def call(**settings):
+        settings = SMALL | {"data": data, "output": tmp_path} | settings
+        return module.main(module.Config(**settings))
+
+    return FIGURES[request.param], call
+
+
+def test_it_can_be_called_twice_with_the_same_result(lesson):
+    figure, call = lesson
+    first, second = call(), call()
+    seconds = "training_seconds"
+    for metrics in first, second:
+        for figures in metrics.values() if figure == "standardized" else [metrics]:
+            assert figures.pop(seconds) > 0
+    assert figure in first
+    assert first == second
+
+
+def test_errors_are_exceptions(lesson, tmp_path, monkeypatch):
+    _, call = lesson
+    with pytest.raises(SettingError, match="--train-size"):
+        call(train_size=100_000)
+    with pytest.raises(SettingError, match="name one with --learning-rate"):
+        call(optimizer="Adam")
+    with pytest.raises(SettingError, match="--patience 1 goes with --schedule constant"):
+        call(patience=1)
+    with pytest.raises(DataError, match="does not exist"):
+        call(data=tmp_path / "missing.pkl")
+    assert not list(tmp_path.glob("*/*"))
+
+    def stop(self, batch, logs=None):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.StopOnInfiniteLoss, "on_train_batch_end", stop)
+    with pytest.raises(Interrupted) as interrupted:
+        call()
+    (folder,) = tmp_path.glob("*/*")
+    assert str(interrupted.value) == str(folder)
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "RMSprop", "Adam", "AdamW", "Muon"])
+def test_every_optimizer_trains_at_a_constant_rate(optimizer, data, tmp_path):
+    classic = importlib.import_module("classic")
+    settings = SMALL | {"optimizer": optimizer, "schedule": "constant", "learning_rate": 0.001}
+    metrics = classic.main(
+        classic.Config(**settings, clip_norm=None, patience=2, data=data, output=tmp_path)
+    )
+    assert 0 <= metrics["test_accuracy"] <= 1
