@@ -177,9 +177,7 @@ def main(config: Config) -> dict[str, float]:
             batches,
             validation_data=training.in_batches(validation),
             initial_epoch=len(run.epochs),
-            epochs=len(run.epochs)
-            if run.stopped
-            else config.epochs,  # stopped by patience: no more
+            epochs=run.last_epoch(planned=config.epochs),
             shuffle=False,  # the batches of an epoch are shuffled already, by its seed
             callbacks=[
                 training.StartEpoch(batches),  # makes the batches of the epoch, by its number

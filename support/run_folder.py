@@ -38,6 +38,10 @@ class Run:
         """The figures of all epochs by name."""
         return {name: [row[name] for row in self.epochs] for name in self.epochs[0]}
 
+    def last_epoch(self, planned: int) -> int:
+        """Return after how many epochs the training ends: none is added to a run that stopped."""
+        return len(self.epochs) if self.stopped else planned
+
     def restore(self, network: keras.Model, steps_per_epoch: int) -> None:
         """Bring a compiled network to where the checkpoint of the folder left it, if there is one.
 

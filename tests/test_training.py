@@ -134,7 +134,7 @@ def fit(run, losses, patience=None, epochs=None):
         np.full((1, 1), 1000.0),
         verbose=0,
         initial_epoch=len(run.epochs),
-        epochs=len(run.epochs) if run.stopped else epochs or len(losses),
+        epochs=run.last_epoch(epochs or len(losses)),
         callbacks=[
             Figures(losses),
             training.StopEarly(run, monitor="val_loss", mode="min", patience=patience),
