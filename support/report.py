@@ -143,7 +143,7 @@ def _print_readings(truth: np.ndarray, reading: np.ndarray, confidence: np.ndarr
 
 def finish(run: Run, metrics: dict[str, float]) -> dict[str, float]:
     """Write metrics.json and learning_curves.png, say where they are, return the metrics."""
-    metrics = metrics | {run_folder.SECONDS: round(run.seconds, 1)}
+    metrics = metrics | run.state
     common.write_json(metrics, run.folder / "metrics.json")
     with common.written_beside(run.folder / run_folder.LAST_FILE) as path:
         plots.learning_curves(run.history, path)

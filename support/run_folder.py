@@ -38,6 +38,11 @@ class Run:
         """The figures of all epochs by name."""
         return {name: [row[name] for row in self.epochs] for name in self.epochs[0]}
 
+    @property
+    def state(self) -> dict[str, float | bool]:
+        """What metrics.json says of the training: its seconds, and whether it stopped early."""
+        return {SECONDS: round(self.seconds, 1)} | ({"stopped": True} if self.stopped else {})
+
     def last_epoch(self, planned: int) -> int:
         """Return after how many epochs the training ends: none is added to a run that stopped."""
         return len(self.epochs) if self.stopped else planned
@@ -57,11 +62,13 @@ class Run:
             network.load_weights(checkpoint)
             updates = int(keras.ops.convert_to_numpy(network.optimizer.iterations.value))
             with (self.folder / "history.csv").open(newline="") as file:
-                rows = list(csv.DictReader(file))[: updates // steps_per_epoch]
+                rows = list(csv.DictReader(file))
             state = json.loads((self.folder / "metrics.json").read_text())
-            self.seconds, self.stopped = state[SECONDS], state.get("stopped", False)
+            done = updates // steps_per_epoch  # one less than rows, where the last was cut short
+            self.seconds = state[SECONDS]
+            self.stopped = state.get("stopped", False) and done == len(rows)
             self.epochs = [
-                {name: float(row[name]) for name in row if name != "epoch"} for row in rows
+                {name: float(row[name]) for name in row if name != "epoch"} for row in rows[:done]
             ]
         except Exception as error:  # of Keras, HDF5, zip, CSV or JSON
             raise common.DataError(
@@ -82,8 +89,7 @@ class Run:
             writer = csv.DictWriter(file, ["epoch", *sorted(self.epochs[-1])])
             writer.writeheader()
             writer.writerows({"epoch": i, **row} for i, row in enumerate(self.epochs))
-        state = {SECONDS: round(self.seconds, 1)} | ({"stopped": True} if self.stopped else {})
-        common.write_json(state, self.folder / "metrics.json")
+        common.write_json(self.state, self.folder / "metrics.json")
         with common.written_beside(self.folder / "checkpoint.keras") as path:
             network.save(path)
 

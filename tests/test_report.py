@@ -113,3 +113,9 @@ def test_the_last_file_of_a_run_is_the_picture_of_its_history(tmp_path, capsys):
     assert (tmp_path / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
     assert not list(tmp_path.glob("unfinished*"))
     assert capsys.readouterr().out == f"\ntrained in 1.2 s\nwrote {tmp_path}\n"
+
+
+def test_a_run_that_stopped_early_says_so(tmp_path, capsys):
+    run = Run(tmp_path)
+    run.epochs, run.stopped = [{"loss": 2.0}], True
+    assert report.finish(run, {})["stopped"] is True

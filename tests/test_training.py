@@ -177,6 +177,21 @@ def test_patience_ends_a_run_at_the_same_epoch_interrupted_or_not(tmp_path, inte
         assert run.stopped
 
 
+def test_a_run_that_was_killed_while_it_stopped_stops_at_the_same_epoch(tmp_path):
+    """The last epoch's checkpoint was not written, but all else was."""
+    losses = [2.0, 1.0, 1.5, 1.5, 0.5]
+    fit(Run(tmp_path), losses, patience=2, epochs=3)
+    before = (tmp_path / "checkpoint.keras").read_bytes()
+    run = Run(tmp_path)
+    fit(run, losses, patience=2)
+    assert (len(run.epochs), run.stopped) == (4, True)
+    (tmp_path / "checkpoint.keras").write_bytes(before)
+    again = Run(tmp_path)
+    network = fit(again, losses, patience=2)
+    assert (again.epochs, again.stopped) == (run.epochs, True)
+    assert network.get_weights()[0] == 4
+
+
 def test_patience_is_that_of_keras(tmp_path):
     losses = [3.0, 2.0, 2.5, 2.5, 1.0, 1.5, 1.5, 1.0, 0.5]
     run = Run(tmp_path)
