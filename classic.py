@@ -44,7 +44,7 @@ class Config(RunConfig):
 
     RunConfig adds what all lessons have: seed; data, a pickle, MNIST by default; train_size and
     test_size, how many examples to use, the first ones, all by default; output, the folder of all
-    runs; resume, the folder of the run that is to go on.
+    runs; resume, the folder of the run that is to go on; and what reads your own pictures.
     """
 
     # Data
@@ -65,7 +65,7 @@ class Config(RunConfig):
     learning_rate: PositiveFloat | None = None  # at its peak; None: that of PEAKS, if any
     warmup: Share = 0.3  # share of the training in which the learning rate climbs
     clip_norm: PositiveFloat | None = 1.0  # longest gradient, of all weights together; None: any
-    patience: PositiveInt | None = None  # stop after so many epochs without a better one; None: no
+    patience: PositiveInt | None = None  # with constant: end after so many epochs without gain
 
 
 def classif_rnn_network(
@@ -167,7 +167,10 @@ def main(config: Config) -> dict[str, float]:
 
     # The folder, named after this script and the time, and in it config.json.
     run = run_folder.open_run(
-        __file__, settings=config.of_the_run(), output=config.output, resume=config.resume
+        __file__,
+        settings=config.of_the_run() | {"learning_rate": peak},
+        output=config.output,
+        resume=config.resume,
     )
     network.summary()
     run.restore(network, steps_per_epoch=len(batches))  # with --resume: go on after its last epoch

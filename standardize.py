@@ -55,7 +55,7 @@ class Config(RunConfig):
 
     RunConfig adds what all lessons have: seed; data, a pickle, MNIST by default; train_size and
     test_size, how many examples to use, the first ones, all by default; output, the folder of all
-    runs; resume, the folder of the run that is to go on.
+    runs; resume, the folder of the run that is to go on; and what reads your own pictures.
     """
 
     # Data
@@ -74,7 +74,7 @@ class Config(RunConfig):
     learning_rate: PositiveFloat | None = None  # at its peak; None: that of PEAKS, if any
     warmup: Share = 0.3  # share of the training in which the learning rate climbs
     clip_norm: PositiveFloat | None = 1.0  # longest gradient, of all weights together; None: any
-    patience: PositiveInt | None = None  # stop after so many epochs without a better one; None: no
+    patience: PositiveInt | None = None  # with constant: end after so many epochs without gain
 
 
 def scaling_layer(scaling: str, images: np.ndarray) -> keras.Layer:
@@ -137,14 +137,14 @@ def log_result(folder: Path, metrics: dict[str, float]) -> None:
             summary.image(picture.stem, io.decode_png(picture.read_bytes(), channels=3)[None])
 
 
-def compile_network(network: keras.Model, config: Config, peak: float, steps: int) -> None:
+def compile_network(network: keras.Model, config: Config, steps: int) -> None:
     """Give the network its optimizer, loss and metrics, for a training of `steps` weight updates.
 
     The answer is the digit with the largest logit, and the accuracy the share of right answers.
     """
-    learning_rate = peak
+    learning_rate = config.learning_rate
     if config.schedule == "one-cycle":
-        learning_rate = common.one_cycle(peak, steps=steps, warmup=config.warmup)
+        learning_rate = common.one_cycle(learning_rate, steps=steps, warmup=config.warmup)
     network.compile(
         optimizer=common.optimizer(
             config.optimizer, learning_rate=learning_rate, clip_norm=config.clip_norm
@@ -157,7 +157,6 @@ def compile_network(network: keras.Model, config: Config, peak: float, steps: in
 def train_network(
     config: Config,
     architecture: dict,
-    peak: float,
     train: common.Examples,
     validation: common.Examples,
     run: Run,
@@ -172,9 +171,9 @@ def train_network(
     network = classif_rnn_network(
         T, D, scaling=scaling_layer(config.scaling, train.x), **architecture
     )
-    compile_network(network, config, peak, steps=config.epochs * len(batches))
+    compile_network(network, config, steps=config.epochs * len(batches))
     run_folder.save_settings(config.of_the_run(), run.folder)
-    settings = config.of_the_run(exclude_none=True) | {"learning_rate": peak}
+    settings = config.of_the_run(exclude_none=True)
     network.summary()
     run.restore(network, steps_per_epoch=len(batches))  # with --resume: go on after its last epoch
     network.fit(
@@ -255,10 +254,14 @@ def main(config: Config) -> dict[str, dict[str, float | None]]:
         schedule=config.schedule,
         cell=config.cell,
     )
+    config = config.model_copy(update={"learning_rate": peak})
     devices.distribute(config.batch_size)  # before a folder is made: devices may refuse it
     # The folder, named after this script and the time, and in it config.json.
     whole = run_folder.open_run(
-        __file__, settings=config.of_the_run(), output=config.output, resume=config.resume
+        __file__,
+        settings=config.of_the_run(),
+        output=config.output,
+        resume=config.resume,
     )
     scalings = SCALINGS if config.scaling == "all" else [config.scaling]
     runs = {scaling: Run(whole.folder / scaling) for scaling in scalings}
@@ -267,7 +270,7 @@ def main(config: Config) -> dict[str, dict[str, float | None]]:
         for scaling, run in runs.items():
             print(f"\ntraining on {scaling} pixels\n")
             settings = config.model_copy(update={"scaling": scaling})
-            train_network(settings, architecture, peak, train, validation, run)
+            train_network(settings, architecture, train, validation, run)
 
     devices.alone()  # several processes, if any: from here on the first alone
     metrics = {}

@@ -48,7 +48,7 @@ class Config(RunConfig):
 
     RunConfig adds what all lessons have: seed; data, a pickle, MNIST by default; train_size and
     test_size, how many examples to use, the first ones, all by default; output, the folder of all
-    runs; resume, the folder of the run that is to go on.
+    runs; resume, the folder of the run that is to go on; and what reads your own pictures.
     """
 
     # Data
@@ -74,7 +74,7 @@ class Config(RunConfig):
     learning_rate: PositiveFloat | None = None  # at its peak; None: that of PEAKS, if any
     warmup: Share = 0.2  # share of the training in which the learning rate climbs
     clip_norm: PositiveFloat | None = 1.0  # longest gradient, of all weights together; None: any
-    patience: PositiveInt | None = None  # stop after so many epochs without a better one; None: no
+    patience: PositiveInt | None = None  # with constant: end after so many epochs without gain
     beam_width: PositiveInt = 20  # candidates that beam search keeps
 
 
@@ -190,7 +190,7 @@ def load_strips(
         seed=config.seed,
         collate=functools.partial(pad, columns=config.columns),
     )
-    # With the mask padding changes nothing, so that all strips may as well be padded to one length.
+    # All are padded to one length. With the mask that changes nothing; without it, it does.
     return batches, *(common.Examples(pad(part.x, config.columns), part.y) for part in parts)
 
 
@@ -240,7 +240,10 @@ def main(config: Config) -> dict[str, float]:
 
     # The folder, named after this script and the time, and in it config.json.
     run = run_folder.open_run(
-        __file__, settings=config.of_the_run(), output=config.output, resume=config.resume
+        __file__,
+        settings=config.of_the_run() | {"learning_rate": peak},
+        output=config.output,
+        resume=config.resume,
     )
     network.summary()
     print(f"padding: {padding_share(batches):.1%} of the timesteps of the first epoch")

@@ -109,6 +109,12 @@ class SequenceErrorRate(keras.metrics.Mean):
         super().update_state(edit_distances(y_true, read_labels(y_pred)) > 0)
 
 
+def trimmed(labels: np.ndarray) -> np.ndarray:
+    """Return labels (n, length) as an array that is no longer than the longest of them."""
+    labels = ops.convert_to_numpy(labels)
+    return labels[:, : (labels > BLANK).sum(axis=1).max(initial=0)]
+
+
 def error_rates(truth: np.ndarray, reading: np.ndarray) -> dict[str, float]:
     """Compare readings with the truth, labels (n, length).
 
@@ -125,8 +131,8 @@ def error_rates(truth: np.ndarray, reading: np.ndarray) -> dict[str, float]:
 
 def confidences(reading: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """Return the probability of each reading: the sum over all alignments that say it, (n,)."""
-    longest = max(1, (reading > BLANK).sum(axis=1).max(initial=0))
-    labels = np.maximum(reading[:, :longest], BLANK)
+    # A column of padding, where nothing was read at all.
+    labels = np.pad(np.maximum(trimmed(reading), BLANK), ((0, 0), (0, 1)))
     return np.exp(-ops.convert_to_numpy(keras.losses.ctc(labels, logits)))
 
 

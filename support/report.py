@@ -82,7 +82,7 @@ def labeller(
         These figures, the error rates of beam search, the count of strips and the error rates of
         each length, if they differ.
     """
-    greedy, beam = map(keras.ops.convert_to_numpy, (greedy, beam))
+    greedy, beam = map(ctc.trimmed, (greedy, beam))
     confidence = ctc.confidences(greedy, logits)
     metrics = {
         **{f"test_{name}": value for name, value in figures.items()},

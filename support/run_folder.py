@@ -24,7 +24,7 @@ class Run:
         folder: where the files of the run are.
         epochs: the figures of every epoch that is done, by name.
         seconds: that these epochs took.
-        stopped: whether it ended before the epochs that were planned.
+        stopped: whether the last of them was the last for want of progress.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -95,10 +95,10 @@ class Run:
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
-        """Name this run where Ctrl-C or the loss of another process ends a training.
+        """Say so where Ctrl-C or the loss of another process ends a training.
 
         Raises:
-            Interrupted: by Ctrl-C.
+            Interrupted: by Ctrl-C; it names the folder.
             TrainingError: another process is lost.
         """
         try:

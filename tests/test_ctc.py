@@ -215,6 +215,12 @@ def test_metrics_of_compile_are_those_of_evaluate(pairs):
     assert figures["sequence_error_rate"] == pytest.approx(np.mean(np.array(distances) > 0))
 
 
+def test_trimmed_labels_keep_every_label():
+    labels = np.array([[1, 2, -1, -1], [3, -1, -1, -1], [0, 0, 0, 0]])
+    assert ctc.trimmed(labels).tolist() == [[1, 2], [3, -1], [0, 0]]
+    assert ctc.trimmed(labels[2:]).shape == (1, 0)
+
+
 def test_labels_that_cannot_fit_are_refused_with_their_index():
     labels = np.array([[1, 2, 3], [1, 1, 2], [4, 0, 0]])
     ctc.check_labels_fit(labels, np.array([3, 4, 1]), "training")

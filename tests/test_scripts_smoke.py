@@ -87,7 +87,7 @@ def test_it_writes_every_file(smoke):
     changed = {
         name for name, value in config.items() if value != defaults.model_dump(mode="json")[name]
     }
-    expected = {"seed", "train_size", "test_size", "epochs", "output"}
+    expected = {"seed", "train_size", "test_size", "epochs", "output", "learning_rate"}
     assert changed == expected | ({"scaling"} if script == "standardize" else set())
 
 
@@ -130,7 +130,7 @@ def test_the_saved_model_reads_raw_pixels_in_a_new_process(smoke):
 
 @pytest.mark.parametrize("smoke", ["classic"], indirect=True)
 def test_a_quick_look_at_the_main_job_takes_less_than_20_seconds_and_repeats(smoke, tmp_path):
-    """One seed gives the same run twice, in two processes; test_resume.py has the other scripts."""
+    """One seed gives the same run twice, in two processes; the others: test_scripts_resumed.py."""
     runs = [smoke[1:], smoke_run("classic", tmp_path)]
     assert min(ran.seconds for ran, _ in runs) < 20
     assert len({(folder / "history.csv").read_bytes() for _, folder in runs}) == 1

@@ -36,7 +36,7 @@ def main() -> None:
         steps = np.full(len(logits), logits.shape[1], np.int32)
         for search in {"strategy": "greedy"}, {"strategy": "beam_search", "beam_width": 20}:
             labels, _ = keras.ops.ctc_decode(logits, steps, mask_index=ctc.BLANK, **search)
-            print(f"{search}: {ctc.error_rates(test.y, labels[0])}")
+            print(f"{search}: {ctc.error_rates(test.y, ctc.trimmed(labels[0]))}")
 
     ratios = []
     for _ in range(ROUNDS + 1):
