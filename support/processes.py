@@ -131,10 +131,10 @@ def count() -> int:
 
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
-    """Turn the error that JAX raises when another process is lost into a TrainingError."""
+    """Turn an error that JAX raises when another process is lost into a TrainingError."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:  # JAX raises either, by what it was about to do
         if _ADDRESSES not in os.environ:
             raise
         raise common.TrainingError(

@@ -55,6 +55,12 @@ def share_or_die(self, index):
     return share(self, index)
 training.EpochBatches.__getitem__ = share_or_die
 """
+# Before the script: die after the first epoch, before its checkpoint is written.
+DIE_BETWEEN_EPOCHS = """
+import os, signal
+from support.run_folder import Run
+Run.save = lambda self, network: os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def start(script, arguments, data, output, variables=None, code="", backend="jax"):
@@ -209,6 +215,19 @@ def test_when_a_process_dies_the_other_ends_and_the_run_can_be_resumed(
     assert "Epoch 1/3" not in printed
     assert first == second == runs[3][0][1]  # the weights of the run that nothing interrupted
     np.testing.assert_array_equal(read_history(only_run(output)), read_history(runs[1]))
+
+
+@pytest.mark.parametrize("runs", ["classic"], indirect=True)
+def test_a_process_that_dies_between_epochs_is_named_too(runs, data, tmp_path):
+    """There JAX raises another error than in the midst of an epoch."""
+    codes = ["", DIE_BETWEEN_EPOCHS]
+    first, second = start_two("classic", SMALL["classic"], data, tmp_path / "runs", codes)
+    second.communicate()
+    _, errors = first.communicate(timeout=60)
+    assert second.returncode == -signal.SIGKILL
+    assert first.returncode not in (0, None)
+    assert "another" in errors
+    assert "Traceback" not in errors
 
 
 # -- variables that cannot work -------------------------------------------------------------------
