@@ -170,7 +170,7 @@ def split_validation(train: common.Examples, path: Path) -> tuple[common.Example
 def take_first(
     examples: common.Examples, size: int | None, option: str, name: str, digits: int = 1
 ) -> common.Examples:
-    """Return the first `size` examples, all for None; SettingError if there are fewer.
+    """Return the first `size` examples, all whole ones for None; SettingError if there are fewer.
 
     Args:
         digits: how many items of `examples` make one example.

@@ -59,9 +59,11 @@ class EpochBatches(keras.utils.PyDataset):
         if self.examples.x.dtype == object:
             # Keras looks at two batches before the first epoch and takes for fixed what is equal in
             # both. So the second is of another length than the first, if any is.
-            lengths = [self.collate(self.examples.x[batch]).shape[1] for batch in self.batches]
-            other = next((i for i, length in enumerate(lengths) if length != lengths[0]), 0)
-            self.batches.insert(1, self.batches.pop(other))
+            lengths = (self.collate(self.examples.x[batch]).shape[1] for batch in self.batches)
+            first = next(lengths)
+            other = next((i for i, length in enumerate(lengths, start=1) if length != first), None)
+            if other:
+                self.batches.insert(1, self.batches.pop(other))
 
     def __len__(self) -> int:
         return len(self.batches)

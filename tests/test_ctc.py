@@ -12,6 +12,7 @@ from common import DataError
 import keras
 import numpy as np
 import pytest
+from decoding import read
 
 from support import ctc
 
@@ -97,13 +98,6 @@ def test_greedy_decoding_is_the_collapsed_best_path():
         expected = collapse(path)
         assert reading[: len(expected)].tolist() == list(expected)
         assert (reading[len(expected) :] == -1).all()
-
-
-def read(logits, **search):
-    """Labels by Keras's decoder, as the lessons call it; without what follows the last label."""
-    steps = np.full(len(logits), len(logits[0]), np.int32)
-    labels, _ = keras.ops.ctc_decode(np.array(logits), steps, mask_index=ctc.BLANK, **search)
-    return [row[row > 0].tolist() for row in keras.ops.convert_to_numpy(labels)[0]]
 
 
 def test_beam_search_is_at_least_as_probable_as_greedy():

@@ -8,10 +8,11 @@ from common import DataError, Examples, SettingError
 import keras
 import numpy as np
 import pytest
+from decoding import read
 from small_data import PICKLES
 
 import variable_length_seq
-from support import ctc, strips, training
+from support import strips, training
 from variable_length_seq import PADDING, Config, bucketed, pad, padding_share
 
 SMALL = {"train_size": 512, "test_size": 200, "epochs": 2, "units": 32, "batch_size": 16}
@@ -46,12 +47,6 @@ def ctc_losses(labels, logits):
     return keras.ops.convert_to_numpy(keras.losses.ctc(labels, logits))
 
 
-def read(logits, search):
-    steps = np.full(len(logits), logits.shape[1], np.int32)
-    labels, _ = keras.ops.ctc_decode(logits, steps, mask_index=ctc.BLANK, **search)
-    return [row[row > 0].tolist() for row in keras.ops.convert_to_numpy(labels)[0]]
-
-
 def assert_same(test, alone, chosen, together):
     """Each chosen strip has the same logits, loss and reading alone and together with others.
 
@@ -67,7 +62,7 @@ def assert_same(test, alone, chosen, together):
         losses = ctc_losses(labels, first), ctc_losses(labels, second)
         np.testing.assert_allclose(*losses, atol=1e-5, rtol=1e-5)
         for search in {"strategy": "greedy"}, {"strategy": "beam_search", "beam_width": 5}:
-            assert read(first, search) == read(second, search)
+            assert read(first, **search) == read(second, **search)
 
 
 def predict_alone(network, strips):
@@ -92,7 +87,7 @@ def test_more_padding_changes_nothing(trained, extra_steps):
     np.testing.assert_allclose(
         ctc_losses(test.y, padded), ctc_losses(test.y, plain), atol=1e-5, rtol=1e-5
     )
-    assert read(padded, {"strategy": "greedy"}) == read(plain, {"strategy": "greedy"})
+    assert read(padded, strategy="greedy") == read(plain, strategy="greedy")
 
 
 @pytest.mark.parametrize("size", [1, 14, 35])

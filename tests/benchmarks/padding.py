@@ -3,7 +3,6 @@
 python tests/benchmarks/padding.py
 """
 
-import functools
 import statistics
 import sys
 import time
@@ -15,8 +14,7 @@ import common
 
 import keras
 
-from support import digits, strips, training
-from variable_length_seq import Config, bucketed, pad, padding_share, rnn_seqlab_network
+from variable_length_seq import Config, load_strips, padding_share, rnn_seqlab_network
 
 ROUNDS = 5
 STRIPS = 4000
@@ -26,24 +24,6 @@ def main() -> None:
     """Print the share of padding with and without buckets, and the ratio of the epochs' times."""
     config = Config()
     common.set_seed(config.seed)
-    distort = functools.partial(
-        digits.distorted,
-        distortion=config.distortion,
-        shift=config.shift,
-        elastic=config.elastic,
-    )
-    compose, _, _ = strips.load_strips(
-        config.data,
-        shortest=config.shortest,
-        longest=config.longest,
-        columns=config.columns,
-        distort=distort,
-        train_size=STRIPS,
-    )
-
-    def compose_in_buckets(random):
-        return bucketed(compose(random), config.batch_size, random)
-
     network = rnn_seqlab_network(
         28,
         cell=config.cell,
@@ -59,13 +39,8 @@ def main() -> None:
         loss=keras.losses.CTC(),
     )
     epochs, seconds = {}, {}
-    for name, function in ("without", compose), ("with", compose_in_buckets):
-        epochs[name] = training.EpochBatches(
-            function,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            collate=functools.partial(pad, columns=config.columns),
-        )
+    for name, buckets in ("without", False), ("with", True):
+        epochs[name], *_ = load_strips(Config(train_size=STRIPS, buckets=buckets))
         seconds[name] = []
         print(f"{name} buckets: {padding_share(epochs[name]):.1%} of the timesteps padding")
     for _ in range(ROUNDS + 1):
