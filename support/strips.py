@@ -83,7 +83,10 @@ def load_strips(
 
 
 def compose_strips(
-    digits: common.Examples, shortest: int, longest: int, random: np.random.Generator
+    digits: common.Examples,
+    shortest: int,
+    longest: int,
+    random: np.random.Generator | np.random.RandomState,
 ) -> common.Examples:
     """Put digits side by side in a random order, each at most once.
 
