@@ -27,7 +27,7 @@ import numpy as np
 from keras import layers
 from pydantic import PositiveFloat, PositiveInt
 
-from support import command_line, devices, digits, report, run_folder, training
+from support import command_line, devices, digits, report, run_folder, saved, training
 from support.settings import Pixels, RunConfig, Share
 
 # Peaks of the learning rate that suit this lesson, by optimizer, schedule and cell.
@@ -44,7 +44,8 @@ class Config(RunConfig):
 
     RunConfig adds what all lessons have: seed; data, a pickle, MNIST by default; train_size and
     test_size, how many examples to use, the first ones, all by default; output, the folder of all
-    runs; resume, the folder of the run that is to go on; and what reads your own pictures.
+    runs; start_from, a saved network whose weights to begin with; resume, the folder of the run
+    that is to go on; and what reads your own pictures.
     """
 
     # Data
@@ -141,6 +142,8 @@ def main(config: Config) -> dict[str, float]:
         bidirectional=config.bidirectional,
         dropout=config.dropout,
     )
+    if config.start_from:  # a second training, of a network that was saved
+        saved.start_from(config.start_from, network)
     # The loss makes probabilities of the logits, by softmax. The answer is the digit with the
     # largest logit, and the accuracy the share of right answers.
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -28,7 +28,7 @@ import numpy as np
 from keras import layers, ops
 from pydantic import PositiveFloat, PositiveInt
 
-from support import command_line, ctc, devices, digits, report, run_folder, strips, training
+from support import command_line, ctc, devices, digits, report, run_folder, saved, strips, training
 from support.settings import Pixels, RunConfig, Share
 
 # Peaks of the learning rate that suit this lesson, by optimizer, schedule and cell.
@@ -45,7 +45,8 @@ class Config(RunConfig):
 
     RunConfig adds what all lessons have: seed; data, a pickle, MNIST by default; train_size and
     test_size, how many examples to use, the first ones, all by default; output, the folder of all
-    runs; resume, the folder of the run that is to go on; and what reads your own pictures.
+    runs; start_from, a saved network whose weights to begin with; resume, the folder of the run
+    that is to go on; and what reads your own pictures.
     """
 
     # Data
@@ -168,6 +169,8 @@ def main(config: Config) -> dict[str, float]:
         columns=config.columns,
         dropout=config.dropout,
     )
+    if config.start_from:  # a second training, of a network that was saved
+        saved.start_from(config.start_from, network)
     common.check_patience(config.patience, config.schedule)
     peak = common.peak_learning_rate(
         config.learning_rate,
@@ -238,12 +241,7 @@ def main(config: Config) -> dict[str, float]:
         logits, steps, strategy="beam_search", beam_width=config.beam_width, mask_index=ctc.BLANK
     )
     metrics = report.labeller(
-        test,
-        logits=logits,
-        figures=figures,
-        greedy=greedy[0],
-        beam=beam[0],
-        run=run,
+        test, logits=logits, figures=figures, greedy=greedy[0], beam=beam[0], run=run
     )
     return report.finish(run, metrics)
 

@@ -34,7 +34,7 @@ from pydantic import PositiveFloat, PositiveInt
 from tensorboard.plugins.hparams import api as hparams
 
 from classic import classif_rnn_network
-from support import command_line, devices, digits, plots, report, run_folder, training
+from support import command_line, devices, digits, plots, report, run_folder, saved, training
 from support.run_folder import Run
 from support.settings import RunConfig, Share
 
@@ -55,7 +55,8 @@ class Config(RunConfig):
 
     RunConfig adds what all lessons have: seed; data, a pickle, MNIST by default; train_size and
     test_size, how many examples to use, the first ones, all by default; output, the folder of all
-    runs; resume, the folder of the run that is to go on; and what reads your own pictures.
+    runs; start_from, a saved network whose weights to begin with; resume, the folder of the run
+    that is to go on; and what reads your own pictures.
     """
 
     # Data
@@ -154,22 +155,33 @@ def compile_network(network: keras.Model, config: Config, steps: int) -> None:
     )
 
 
-def train_network(
-    config: Config,
-    architecture: dict,
-    train: common.Examples,
-    validation: common.Examples,
-    run: Run,
-) -> None:
-    """Train the network on one scaling of the pixels."""
+def build_network(config: Config, train: common.Examples) -> keras.Model:
+    """Build the network that reads one scaling of the pixels."""
     common.set_seed(config.seed)
     devices.distribute(config.batch_size)  # several devices, if any, share each batch
-    batches = training.EpochBatches(
-        functools.partial(digits.shuffled, train), batch_size=config.batch_size, seed=config.seed
-    )
     T, D = train.x.shape[1:]
     network = classif_rnn_network(
-        T, D, scaling=scaling_layer(config.scaling, train.x), **architecture
+        T,
+        D,
+        cell=config.cell,
+        units=config.units,
+        depth=config.depth,
+        bidirectional=config.bidirectional,
+        dropout=config.dropout,
+        scaling=scaling_layer(config.scaling, train.x),
+    )
+    if config.start_from:  # a second training, of a network that was saved
+        saved.start_from(config.start_from, network)
+    return network
+
+
+def train_network(
+    config: Config, train: common.Examples, validation: common.Examples, run: Run
+) -> None:
+    """Train the network on one scaling of the pixels."""
+    network = build_network(config, train)
+    batches = training.EpochBatches(
+        functools.partial(digits.shuffled, train), batch_size=config.batch_size, seed=config.seed
     )
     compile_network(network, config, steps=config.epochs * len(batches))
     run_folder.save_settings(config.of_the_run(), run.folder)
@@ -239,13 +251,7 @@ def main(config: Config) -> dict[str, dict[str, float | None]]:
     train, validation, test = digits.load_digits(
         config.data, train_size=config.train_size, test_size=config.test_size
     )
-    architecture = {
-        "cell": config.cell,
-        "units": config.units,
-        "depth": config.depth,
-        "bidirectional": config.bidirectional,
-        "dropout": config.dropout,
-    }
+    scalings = SCALINGS if config.scaling == "all" else [config.scaling]
     common.check_patience(config.patience, config.schedule)
     peak = common.peak_learning_rate(
         config.learning_rate,
@@ -255,7 +261,10 @@ def main(config: Config) -> dict[str, dict[str, float | None]]:
         cell=config.cell,
     )
     config = config.model_copy(update={"learning_rate": peak})
-    devices.distribute(config.batch_size)  # before a folder is made: devices may refuse it
+    if config.start_from and config.scaling == "all":
+        raise common.SettingError("--start-from goes with one --scaling: that of its network")
+    # Before a folder is made: devices may refuse the batch size, the network other weights.
+    build_network(config.model_copy(update={"scaling": scalings[0]}), train)
     # The folder, named after this script and the time, and in it config.json.
     whole = run_folder.open_run(
         __file__,
@@ -263,14 +272,13 @@ def main(config: Config) -> dict[str, dict[str, float | None]]:
         output=config.output,
         resume=config.resume,
     )
-    scalings = SCALINGS if config.scaling == "all" else [config.scaling]
     runs = {scaling: Run(whole.folder / scaling) for scaling in scalings}
     # Ctrl-C ends the script here and prints the command that goes on after the last whole epoch.
     with whole.guarded():
         for scaling, run in runs.items():
             print(f"\ntraining on {scaling} pixels\n")
             settings = config.model_copy(update={"scaling": scaling})
-            train_network(settings, architecture, train, validation, run)
+            train_network(settings, train, validation, run)
 
     devices.alone()  # several processes, if any: from here on the first alone
     metrics = {}

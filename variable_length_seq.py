@@ -30,7 +30,7 @@ import numpy as np
 from keras import layers, ops
 from pydantic import PositiveFloat, PositiveInt
 
-from support import command_line, ctc, devices, digits, report, run_folder, strips, training
+from support import command_line, ctc, devices, digits, report, run_folder, saved, strips, training
 from support.settings import Pixels, RunConfig, Share
 
 PADDING = -1  # no pixel has this value; 0 would be the background
@@ -48,7 +48,8 @@ class Config(RunConfig):
 
     RunConfig adds what all lessons have: seed; data, a pickle, MNIST by default; train_size and
     test_size, how many examples to use, the first ones, all by default; output, the folder of all
-    runs; resume, the folder of the run that is to go on; and what reads your own pictures.
+    runs; start_from, a saved network whose weights to begin with; resume, the folder of the run
+    that is to go on; and what reads your own pictures.
     """
 
     # Data
@@ -215,6 +216,8 @@ def main(config: Config) -> dict[str, float]:
         dropout=config.dropout,
         mask=config.mask,
     )
+    if config.start_from:  # a second training, of a network that was saved
+        saved.start_from(config.start_from, network)
     common.check_patience(config.patience, config.schedule)
     peak = common.peak_learning_rate(
         config.learning_rate,

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageFilter, ImageOps
 
-from support import ctc, plots
+from support import ctc, plots, saved
 
 INK_SHARE = 20 / 28  # MNIST's digits fill a box of 20 x 20 in an image of 28 x 28
 
@@ -72,12 +72,7 @@ def load_reader(
     Raises:
         DataError: the file is not such a network.
     """
-    try:
-        network = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # of Keras, HDF5, zip or JSON
-        raise common.DataError(
-            f"{path} is not a network that Keras can read ({common.one_line(error)})"
-        ) from None
+    network = saved.load(path)
     names = [layer.name for layer in network.layers]
     if "logits" not in names:
         raise common.DataError(f"{path} is not a network of these scripts")

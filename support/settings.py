@@ -26,6 +26,7 @@ class RunConfig(
     test_size: PositiveInt | None = None  # test examples to use, the first ones; None: all
     data: Path = common.DATA_FILE  # pickle of ((x_train, y_train), (x_test, y_test))
     output: Path = Path("runs")  # the run writes to OUTPUT/SCRIPT/TIME
+    start_from: Path | None = None  # begin with the weights of this network, a model.keras
     resume: Path | None = None  # folder of a run that was interrupted; it goes on there
     predict: tuple[Path, ...] = ()  # pictures to read with a trained network, in place of training
     model: Path | None = None  # the network that --predict uses; None: that of the newest run

@@ -166,7 +166,7 @@ def test_a_network_for_images_that_are_not_square_is_refused(tmp_path, monkeypat
     ("arguments", "code", "message"),
     [
         (["--predict", "x.png"], 2, "no trained network in runs/classic"),
-        (["--predict", "x.png", "--model", "none.keras"], 1, "none.keras is not a network"),
+        (["--predict", "x.png", "--model", "none.keras"], 1, "none.keras is no file"),
         (["--model", "none.keras"], 2, "--model goes with --predict"),
         (["--predict", "x.png", "--seen", "seen"], 2, "--seen seen: the name must end in .png"),
     ],

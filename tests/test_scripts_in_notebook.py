@@ -57,6 +57,8 @@ def test_errors_are_exceptions(lesson, tmp_path, monkeypatch):
         call(patience=1)
     with pytest.raises(DataError, match="does not exist"):
         call(data=tmp_path / "missing.pkl")
+    with pytest.raises(DataError, match="is no file"):
+        call(start_from=tmp_path / "missing.keras")
     assert not list(tmp_path.glob("*/*"))
 
     def stop(self, batch, logs=None):

@@ -65,9 +65,8 @@ def assert_same_run(one, other):
     assert not list(other.rglob("unfinished*"))
 
 
-@pytest.mark.parametrize("script", MORE)
-def test_an_interrupted_run_goes_on_to_the_same_end(script, call, tmp_path, monkeypatch):
-    call(script, output=tmp_path / "whole")
+def interrupted(call, script, monkeypatch, **settings):
+    """Interrupt a run after a random number of batches; return its folder."""
     batch_end = training.StopOnInfiniteLoss.on_train_batch_end
     left = int(np.random.default_rng().integers(9))  # of three epochs of three batches
     print("interrupted after", left, "batches")
@@ -81,14 +80,36 @@ def test_an_interrupted_run_goes_on_to_the_same_end(script, call, tmp_path, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(training.StopOnInfiniteLoss, "on_train_batch_end", interrupt)
-        with pytest.raises(common.Interrupted) as interrupted:
-            call(script, output=tmp_path / "parts")
-    folder = Path(str(interrupted.value))
+        with pytest.raises(common.Interrupted) as interruption:
+            call(script, **settings)
+    return Path(str(interruption.value))
+
+
+@pytest.mark.parametrize("script", MORE)
+def test_an_interrupted_run_goes_on_to_the_same_end(script, call, tmp_path, monkeypatch):
+    call(script, output=tmp_path / "whole")
+    folder = interrupted(call, script, monkeypatch, output=tmp_path / "parts")
     assert folder == only_run(tmp_path / "parts")
     call(script, output=tmp_path / "parts", resume=folder)
     assert_same_run(only_run(tmp_path / "whole"), folder)
     with pytest.raises(SettingError, match="that run is finished"):
         call(script, resume=folder)
+
+
+@pytest.mark.parametrize("script", MORE)
+def test_a_second_training_goes_on_from_the_first(script, call, tmp_path, monkeypatch):
+    """It begins with the weights that were saved, and can itself be interrupted."""
+    call(script, output=tmp_path / "first")
+    (saved,) = tmp_path.glob("first/**/model.keras")
+    first = keras.saving.load_model(saved).get_weights()
+    call(script, start_from=saved, epochs=1, learning_rate=1e-9, output=tmp_path / "still")
+    (path,) = tmp_path.glob("still/**/model.keras")
+    for weights in zip(keras.saving.load_model(path).get_weights(), first, strict=True):
+        np.testing.assert_allclose(*weights, atol=1e-6)
+    call(script, start_from=saved, output=tmp_path / "whole")
+    folder = interrupted(call, script, monkeypatch, start_from=saved, output=tmp_path / "parts")
+    call(script, start_from=saved, output=tmp_path / "parts", resume=folder)
+    assert_same_run(only_run(tmp_path / "whole"), folder)
 
 
 SMALL = ["--train-size=1000", "--test-size=100", "--epochs=3", "--units=8", "--batch-size=16"]
