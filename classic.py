@@ -14,9 +14,11 @@ With its default settings it gets 99.2% of the test images right, after a minute
 It prints the network, the figures of every epoch and of the test, and ten answers beside the
 truth. It writes a folder runs/classic/TIME: model.keras, the network of the best epoch;
 history.csv and metrics.json, the figures; config.json, the settings; checkpoint.keras, to go on
-from; and pictures: learning_curves.png, misread.png and confusion_matrix.png.
+from; and pictures: learning_curves.png, misread.png, confusion_matrix.png and, for one direction,
+reading.png.
 """
 
+import functools
 import sys
 from typing import Literal
 
@@ -42,10 +44,8 @@ PEAKS = {
 class Config(RunConfig):
     """What you can change, here or on the command line: batch_size is --batch-size there.
 
-    RunConfig adds what all lessons have: seed; data, a pickle, MNIST by default; train_size and
-    test_size, how many examples to use, the first ones, all by default; output, the folder of all
-    runs; start_from, a saved network whose weights to begin with; resume, the folder of the run
-    that is to go on; and what reads your own pictures.
+    RunConfig adds what all lessons have, see support/settings.py: seed, data, train_size and
+    test_size, output, start_from, resume, and what reads your own pictures.
     """
 
     # Data
@@ -80,6 +80,7 @@ def classif_rnn_network(
     dropout: float,
     scaling: keras.Layer | None = None,
     classes: int = 10,
+    every_row: bool = False,
 ) -> keras.Model:
     """Build a network that reads T timesteps of D features and names one class.
 
@@ -91,16 +92,19 @@ def classif_rnn_network(
         dropout: share of each recurrent layer's outputs dropped in training.
         scaling: the layer that scales the pixels; None: one that divides them by 255.
         classes: how many there are to choose from.
+        every_row: answer after every timestep, not only after the last.
 
     Returns:
-        A model from raw pixels (batch, T, D), 0 to 255, to logits (batch, classes).
+        A model from raw pixels (batch, T, D), 0 to 255, to logits (batch, classes); with
+        `every_row` (batch, T, classes).
     """
     network = keras.Sequential(name="classif_rnn_network")
     network.add(keras.Input((T, D), dtype="uint8", name="pixels"))
     network.add(scaling or layers.Rescaling(1 / 255))
     for level in range(depth):
         # All layers but the last hand their state at every timestep to the next layer.
-        recurrent = getattr(layers, cell)(units, return_sequences=level < depth - 1)
+        every_state = level < depth - 1 or every_row
+        recurrent = getattr(layers, cell)(units, return_sequences=every_state)
         network.add(layers.Bidirectional(recurrent) if bidirectional else recurrent)
         if dropout:
             network.add(layers.Dropout(dropout))
@@ -133,7 +137,8 @@ def main(config: Config) -> dict[str, float]:
     batches = training.EpochBatches(compose, batch_size=config.batch_size, seed=config.seed)
 
     T, D = train.x.shape[1:]
-    network = classif_rnn_network(
+    build_network = functools.partial(
+        classif_rnn_network,
         T,
         D,
         cell=config.cell,
@@ -142,18 +147,15 @@ def main(config: Config) -> dict[str, float]:
         bidirectional=config.bidirectional,
         dropout=config.dropout,
     )
+    network = build_network()
     if config.start_from:  # a second training, of a network that was saved
         saved.start_from(config.start_from, network)
     # The loss makes probabilities of the logits, by softmax. The answer is the digit with the
     # largest logit, and the accuracy the share of right answers.
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     common.check_patience(config.patience, config.schedule)
-    peak = common.peak_learning_rate(
-        config.learning_rate,
-        PEAKS,
-        optimizer=config.optimizer,
-        schedule=config.schedule,
-        cell=config.cell,
+    peak = config.learning_rate or common.peak_learning_rate(
+        PEAKS, optimizer=config.optimizer, schedule=config.schedule, cell=config.cell
     )
     learning_rate = peak
     if config.schedule == "one-cycle":
@@ -204,6 +206,11 @@ def main(config: Config) -> dict[str, float]:
     network.compile(loss=loss, metrics=["accuracy"])
     figures = network.evaluate(test.x, test.y, batch_size=500, verbose=0, return_dict=True)
     metrics = report.classifier(network, test, figures, run)
+    if not config.bidirectional:
+        # What would it answer if it had read no further? The same weights, asked after every row.
+        reader = build_network(every_row=True)
+        reader.set_weights(network.get_weights())
+        metrics |= report.reading(test, reader.predict(test.x, batch_size=500, verbose=0), run)
     return report.finish(run, metrics)
 
 

@@ -149,14 +149,9 @@ def check_patience(patience: int | None, schedule: str) -> None:
 
 
 def peak_learning_rate(
-    named: float | None,
-    peaks: dict[tuple, float],
-    *,
-    optimizer: str,
-    schedule: str,
-    cell: str,
+    peaks: dict[tuple, float], *, optimizer: str, schedule: str, cell: str
 ) -> float:
-    """Return the learning rate that is named, else the one that suits a lesson.
+    """Return the learning rate that suits a lesson.
 
     Args:
         peaks: good rates by optimizer, schedule and cell.
@@ -164,12 +159,12 @@ def peak_learning_rate(
     Raises:
         SettingError: no good rate is known.
     """
-    if named is None and (optimizer, schedule, cell) not in peaks:
+    if (optimizer, schedule, cell) not in peaks:
         raise SettingError(
             f"no good learning rate is known for --optimizer {optimizer}, --schedule {schedule} "
             f"and --cell {cell}: name one with --learning-rate"
         )
-    return named or peaks[optimizer, schedule, cell]
+    return peaks[optimizer, schedule, cell]
 
 
 def optimizer(

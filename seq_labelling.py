@@ -43,10 +43,8 @@ PEAKS = {
 class Config(RunConfig):
     """What you can change, here or on the command line: batch_size is --batch-size there.
 
-    RunConfig adds what all lessons have: seed; data, a pickle, MNIST by default; train_size and
-    test_size, how many examples to use, the first ones, all by default; output, the folder of all
-    runs; start_from, a saved network whose weights to begin with; resume, the folder of the run
-    that is to go on; and what reads your own pictures.
+    RunConfig adds what all lessons have, see support/settings.py: seed, data, train_size and
+    test_size, output, start_from, resume, and what reads your own pictures.
     """
 
     # Data
@@ -172,12 +170,8 @@ def main(config: Config) -> dict[str, float]:
     if config.start_from:  # a second training, of a network that was saved
         saved.start_from(config.start_from, network)
     common.check_patience(config.patience, config.schedule)
-    peak = common.peak_learning_rate(
-        config.learning_rate,
-        PEAKS,
-        optimizer=config.optimizer,
-        schedule=config.schedule,
-        cell=config.cell,
+    peak = config.learning_rate or common.peak_learning_rate(
+        PEAKS, optimizer=config.optimizer, schedule=config.schedule, cell=config.cell
     )
     learning_rate = peak
     if config.schedule == "one-cycle":

@@ -41,6 +41,10 @@ from support.settings import RunConfig, Share
 SCALINGS = "raw", "unit", "standardized"
 GOALS = 0.97, 0.985  # validation accuracies, to compare how soon they are reached
 
+# Columns of the table in TensorBoard.
+SETTINGS_SHOWN = "scaling", "optimizer", "learning_rate", "cell", "units", "epochs", "seed"
+FIGURES_SHOWN = "test_accuracy", "test_loss", "training_seconds"
+
 # Peaks of the learning rate that suit this lesson, by optimizer, schedule and cell: one for all
 # scalings, so that only the scalings differ.
 PEAKS = {
@@ -53,10 +57,8 @@ PEAKS = {
 class Config(RunConfig):
     """What you can change, here or on the command line: batch_size is --batch-size there.
 
-    RunConfig adds what all lessons have: seed; data, a pickle, MNIST by default; train_size and
-    test_size, how many examples to use, the first ones, all by default; output, the folder of all
-    runs; start_from, a saved network whose weights to begin with; resume, the folder of the run
-    that is to go on; and what reads your own pictures.
+    RunConfig adds what all lessons have, see support/settings.py: seed, data, train_size and
+    test_size, output, start_from, resume, and what reads your own pictures.
     """
 
     # Data
@@ -102,28 +104,39 @@ class LogBatches(keras.callbacks.Callback):
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.folder = folder
-
-    def on_train_begin(self, logs: dict | None = None) -> None:
         from tensorflow import summary
 
-        self.writer = summary.create_file_writer(str(self.folder / "batches"))
+        self.summary = summary
+        self.writer = summary.create_file_writer(str(folder / "batches"))
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations.value))
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        from tensorflow import summary
-
         self.step += 1  # counted here, because to ask the optimizer takes long with JAX
         if self.step % 10 == 0:
             with self.writer.as_default(self.step):
                 for name, value in logs.items():
-                    summary.scalar(f"batch_{name}", value)
-                summary.scalar("batch_learning_rate", float(self.model.optimizer.learning_rate))
+                    self.summary.scalar(f"batch_{name}", value)
+                self.summary.scalar(
+                    "batch_learning_rate", float(self.model.optimizer.learning_rate)
+                )
 
     def on_train_end(self, logs: dict | None = None) -> None:
         self.writer.close()
+
+
+def log_graph(network: keras.Model, folder: Path) -> None:
+    """Write the graph of the network's operations for TensorBoard."""
+    if keras.backend.backend() != "tensorflow":
+        print("in TensorBoard, choose the conceptual graph: that of operations needs TensorFlow")
+        return
+    import tensorflow as tf
+
+    pixels = tf.TensorSpec(network.input_shape, network.inputs[0].dtype)
+    answer = tf.function(lambda pixels: network(pixels, training=False))
+    with tf.summary.create_file_writer(str(folder / "train")).as_default():
+        tf.summary.graph(answer.get_concrete_function(pixels).graph)
 
 
 def log_result(folder: Path, metrics: dict[str, float]) -> None:
@@ -131,28 +144,15 @@ def log_result(folder: Path, metrics: dict[str, float]) -> None:
     from tensorflow import io, summary
 
     with summary.create_file_writer(str(folder)).as_default(step=0):
+        hparams.hparams_config(
+            hparams=[hparams.HParam(name) for name in SETTINGS_SHOWN],
+            metrics=[hparams.Metric(name) for name in FIGURES_SHOWN],
+        )
         for name, value in metrics.items():
             if value is not None:
                 summary.scalar(name, value)
         for picture in sorted(folder.glob("*.png")):
             summary.image(picture.stem, io.decode_png(picture.read_bytes(), channels=3)[None])
-
-
-def compile_network(network: keras.Model, config: Config, steps: int) -> None:
-    """Give the network its optimizer, loss and metrics, for a training of `steps` weight updates.
-
-    The answer is the digit with the largest logit, and the accuracy the share of right answers.
-    """
-    learning_rate = config.learning_rate
-    if config.schedule == "one-cycle":
-        learning_rate = common.one_cycle(learning_rate, steps=steps, warmup=config.warmup)
-    network.compile(
-        optimizer=common.optimizer(
-            config.optimizer, learning_rate=learning_rate, clip_norm=config.clip_norm
-        ),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
 
 
 def build_network(config: Config, train: common.Examples) -> keras.Model:
@@ -183,10 +183,22 @@ def train_network(
     batches = training.EpochBatches(
         functools.partial(digits.shuffled, train), batch_size=config.batch_size, seed=config.seed
     )
-    compile_network(network, config, steps=config.epochs * len(batches))
+    learning_rate = config.learning_rate
+    if config.schedule == "one-cycle":
+        learning_rate = common.one_cycle(
+            learning_rate, steps=config.epochs * len(batches), warmup=config.warmup
+        )
+    network.compile(
+        optimizer=common.optimizer(
+            config.optimizer, learning_rate=learning_rate, clip_norm=config.clip_norm
+        ),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],  # the answer is the digit with the largest logit
+    )
     run_folder.save_settings(config.of_the_run(), run.folder)
-    settings = config.of_the_run(exclude_none=True)
+    settings = {name: getattr(config, name) for name in SETTINGS_SHOWN}
     network.summary()
+    log_graph(network, run.folder)
     run.restore(network, steps_per_epoch=len(batches))  # with --resume: go on after its last epoch
     network.fit(
         batches,
@@ -200,7 +212,9 @@ def train_network(
             training.StopEarly(run, monitor="val_accuracy", mode="max", patience=config.patience),
             keras.callbacks.TensorBoard(run.folder, histogram_freq=1),  # each epoch, with weights
             LogBatches(run.folder),
-            hparams.KerasCallback(str(run.folder), settings),  # a row of TensorBoard's table
+            hparams.KerasCallback(  # a row of TensorBoard's table
+                str(run.folder), settings, trial_id=f"{config.scaling} {run.folder.parent.name}"
+            ),
             training.KeepBest(run, monitor="val_accuracy", mode="max"),  # writes model.keras
             training.Checkpoint(run),  # writes checkpoint.keras, for --resume, and history.csv
         ],
@@ -231,19 +245,6 @@ def score(train: common.Examples, test: common.Examples, run: Run) -> dict[str, 
     return metrics
 
 
-def print_comparison(metrics: dict[str, dict[str, float | None]]) -> None:
-    """Print a row of figures for each scaling."""
-    first, second = (f"epochs to {goal:.1%}" for goal in GOALS)
-    print(f"\nscaling       input mean  variance  {first}  {second}  test accuracy  seconds")
-    for scaling, figures in metrics.items():
-        first, second = (figures[f"epochs_to_{goal}"] or "-" for goal in GOALS)
-        print(
-            f"{scaling:12}  {figures['input_mean']:z10.4f}  {figures['input_variance']:8,.2f}  "
-            f"{first:>15}  {second:>15}  {figures['test_accuracy']:13.2%}  "
-            f"{figures['training_seconds']:7.1f}"
-        )
-
-
 def main(config: Config) -> dict[str, dict[str, float | None]]:
     """Train and test a network on each scaling; return the figures of each test."""
     # One example is an image (28, 28) with its digit. MNIST has 55,000 to train on, 5,000 more for
@@ -253,12 +254,8 @@ def main(config: Config) -> dict[str, dict[str, float | None]]:
     )
     scalings = SCALINGS if config.scaling == "all" else [config.scaling]
     common.check_patience(config.patience, config.schedule)
-    peak = common.peak_learning_rate(
-        config.learning_rate,
-        PEAKS,
-        optimizer=config.optimizer,
-        schedule=config.schedule,
-        cell=config.cell,
+    peak = config.learning_rate or common.peak_learning_rate(
+        PEAKS, optimizer=config.optimizer, schedule=config.schedule, cell=config.cell
     )
     config = config.model_copy(update={"learning_rate": peak})
     if config.start_from and config.scaling == "all":
@@ -289,7 +286,7 @@ def main(config: Config) -> dict[str, dict[str, float | None]]:
     common.write_json(metrics, whole.folder / "metrics.json")
     with common.written_beside(whole.folder / run_folder.LAST_FILE) as path:
         plots.comparison({scaling: run.history for scaling, run in runs.items()}, path)
-    print_comparison(metrics)
+    report.comparison(metrics, GOALS)
     print(f"\nTo look at the training, type: tensorboard --logdir {whole.folder}")
     return metrics
 

@@ -113,6 +113,45 @@ def images(images: np.ndarray, captions: list[str], path: Path, *, columns: int 
     figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
+def reading(
+    images: np.ndarray,
+    probabilities: np.ndarray,
+    *,
+    settled: np.ndarray,
+    captions: list[str],
+    path: Path,
+) -> None:
+    """Draw images under their captions, beside each row the probability of every class after it.
+
+    Args:
+        images: (n, T, D), rows as timesteps.
+        probabilities: after each row, (n, T, classes).
+        settled: how many rows were read when the answer changed no more, (n,); a line is drawn.
+    """
+    figure = Figure(figsize=(12, 3.2 * math.ceil(len(images) / 4)), layout="constrained")
+    grid = figure.subplots(math.ceil(len(images) / 4), 8, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for left, right, image, classes, row, caption in zip(
+        grid[:, ::2].flat,
+        grid[:, 1::2].flat,
+        images,
+        probabilities,
+        settled,
+        captions,
+        strict=False,  # the last row of the grid may have room left
+    ):
+        left.imshow(image, cmap="gray_r", vmin=0, vmax=255, aspect="auto")
+        left.set_title(caption, fontsize=9)
+        right.axis("on")
+        right.imshow(classes, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        right.set(xticks=range(classes.shape[1]), yticks=[])
+        right.set_title(f"settled after {row} rows", fontsize=9)
+        for axes in left, right:
+            axes.axhline(row - 0.5, color="C1", linestyle="--")
+    figure.savefig(path, dpi=DOTS_PER_INCH)
+
+
 def misread_strips(
     strips: np.ndarray,
     alignments: Iterable[list[tuple[int, int]]],

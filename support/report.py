@@ -1,5 +1,7 @@
 """What is printed and written after a test."""
 
+from collections.abc import Sequence
+
 import common
 
 import keras
@@ -56,6 +58,44 @@ def most_confident(wrong: np.ndarray, confidence: np.ndarray) -> np.ndarray:
     """Return the indices of the mistakes (n,) that were made with most confidence (n,)."""
     (mistakes,) = np.nonzero(wrong)
     return mistakes[np.argsort(-confidence[mistakes], kind="stable")][:WORST]
+
+
+def reading(test: common.Examples, logits: np.ndarray, run: Run) -> dict[str, float]:
+    """Print and draw how a classifier's answer forms while it reads.
+
+    Writes to the run's folder: reading.png, with four digits that were read right and the four that
+    the network was least sure of.
+
+    Args:
+        logits: after each timestep, (n, T, classes).
+
+    Returns:
+        After how many timesteps, on average, the answer no longer changes.
+    """
+    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+    answers, confidence = probabilities.argmax(axis=2), probabilities[:, -1].max(axis=1)
+    settled = timesteps_until_settled(answers)
+    print(
+        f"\nafter {settled.mean():.1f} of {logits.shape[1]} rows, on average, the answer no longer "
+        f"changes"
+    )
+    (right,) = np.nonzero(answers[:, -1] == test.y)
+    shown = [*right[:4], *np.argsort(confidence, kind="stable")[:4]]
+    captions = [f"{test.y[i]} read as {answers[i, -1]}\n{confidence[i]:.1%}" for i in shown]
+    plots.reading(
+        test.x[shown],
+        probabilities[shown],
+        settled=settled[shown],
+        captions=captions,
+        path=run.folder / "reading.png",
+    )
+    return {"test_rows_until_settled": float(settled.mean())}
+
+
+def timesteps_until_settled(answers: np.ndarray) -> np.ndarray:
+    """Count after how many timesteps the answers (n, T) are the last ones for good: (n,)."""
+    others = answers != answers[:, -1:]
+    return np.where(others, np.arange(1, answers.shape[1] + 1), 0).max(axis=1) + 1
 
 
 def labeller(
@@ -139,6 +179,23 @@ def _print_readings(truth: np.ndarray, reading: np.ndarray, confidence: np.ndarr
     print()
     for row in rows:
         print("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)))
+
+
+def comparison(metrics: dict[str, dict[str, float | None]], goals: Sequence[float]) -> None:
+    """Print a row of figures for each scaling of the input.
+
+    Args:
+        metrics: the figures of each test, by scaling.
+        goals: validation accuracies, in the metrics `epochs_to_GOAL`.
+    """
+    names = "  ".join(f"epochs to {goal:.1%}" for goal in goals)
+    print(f"\nscaling       input mean  variance  {names}  test accuracy  seconds")
+    for scaling, figures in metrics.items():
+        epochs = "".join(f"{figures[f'epochs_to_{goal}'] or '-':>15}  " for goal in goals)
+        print(
+            f"{scaling:12}  {figures['input_mean']:z10.4f}  {figures['input_variance']:8,.2f}  "
+            f"{epochs}{figures['test_accuracy']:13.2%}  {figures['training_seconds']:7.1f}"
+        )
 
 
 def finish(run: Run, metrics: dict[str, float]) -> dict[str, float]:

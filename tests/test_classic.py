@@ -74,11 +74,32 @@ def test_each_cell_follows_its_formula(cell, step, states):
     np.testing.assert_allclose(network.predict(pixels, verbose=0), state[0] @ V + c, atol=1e-5)
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+def test_asked_after_every_row_it_answers_as_one_that_reads_no_further(depth):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 6, 4), dtype=np.uint8)
+    reader = classif_rnn_network(6, 4, cell="GRU", units=5, depth=depth, every_row=True)
+    logits = reader.predict(pixels, verbose=0)
+    assert logits.shape == (3, 6, 10)
+    for rows in range(1, 7):
+        network = classif_rnn_network(rows, 4, cell="GRU", units=5, depth=depth)
+        network.set_weights(reader.get_weights())
+        answer = network.predict(pixels[:, :rows], verbose=0)
+        np.testing.assert_allclose(logits[:, rows - 1], answer, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_two_directions_are_not_asked_after_every_row(tmp_path):
+    settings = {"train_size": 64, "test_size": 10, "epochs": 1, "units": 4, "bidirectional": True}
+    assert "test_rows_until_settled" not in main(Config(**settings, output=tmp_path))
+    assert not list(tmp_path.glob("*/*/reading.png"))
+
+
 @pytest.mark.slow
 def test_main_returns_the_metrics(tmp_path):
     metrics = main(Config(train_size=64, test_size=10, epochs=1, units=4, output=tmp_path))
     assert metrics["test_size"] == 10
     assert metrics["test_accuracy"] == pytest.approx(metrics["test_right"] / 10, abs=1e-7)
+    assert 1 <= metrics["test_rows_until_settled"] <= 28
 
 
 @pytest.mark.slow

@@ -87,3 +87,27 @@ def test_a_comparison_has_a_panel_for_each_figure(tmp_path, drawn):
         "training loss": {"raw": [3.0], "unit": [1.0]},
         "validation loss": {"raw": [4.0], "unit": [2.0]},
     }
+
+
+def test_beside_each_row_stands_what_the_network_thinks_after_it(drawn, tmp_path):
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (5, 28, 28))
+    probabilities = random.dirichlet(np.ones(10), (5, 28))
+    captions = [f"digit {i}" for i in range(5)]
+    settled = np.arange(20, 25)
+    plots.reading(
+        images, probabilities, settled=settled, captions=captions, path=tmp_path / "reading.png"
+    )
+    (figure,) = drawn
+    axes = figure.axes
+    assert len(axes) == 16  # two rows of four digits
+    for i in range(5):
+        left, right = axes[2 * i : 2 * i + 2]
+        np.testing.assert_array_equal(left.images[0].get_array(), images[i])
+        np.testing.assert_array_equal(right.images[0].get_array(), probabilities[i])
+        assert left.get_title() == captions[i]
+        assert right.get_title() == f"settled after {settled[i]} rows"
+        assert left.get_ylim() == right.get_ylim()  # so that each row is beside its own
+        for part in left, right:
+            assert list(part.lines[0].get_ydata()) == [settled[i] - 0.5] * 2
+    assert not any(part.images or part.axison for part in axes[10:])

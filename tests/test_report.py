@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from support import ctc, report
+from support import ctc, plots, report
 from support.run_folder import Run
 
 
@@ -61,6 +61,38 @@ def test_a_classifier_is_scored_as_by_hand(tmp_path, capsys):
         100 * probabilities[:10].max(axis=1), abs=0.006
     )
     assert {path.name for path in tmp_path.iterdir()} == {"confusion_matrix.png", "misread.png"}
+
+
+def test_an_answer_is_settled_after_the_last_other_one():
+    answers = np.array([[7, 7, 7, 7], [1, 7, 7, 7], [7, 7, 1, 7], [1, 1, 1, 7], [7, 1, 7, 7]])
+    assert report.timesteps_until_settled(answers).tolist() == [1, 2, 4, 4, 3]
+
+
+def test_the_reading_is_that_of_digits_read_right_and_of_the_least_sure(
+    tmp_path, capsys, monkeypatch
+):
+    """Ten digits, of which the odd ones are read wrong and the later ones with less confidence."""
+    truth = np.arange(10)
+    answers = truth + truth % 2
+    confidence = np.linspace(9, 5, 10)  # a logit
+    logits = np.eye(11)[answers][:, None] * confidence[:, None, None]
+    logits = np.concatenate([np.eye(11)[answers - 1][:, None], logits, logits], axis=1)
+    drawn = {}
+    monkeypatch.setattr(plots, "reading", lambda images, *_, **what: drawn.update(what, x=images))
+    metrics = report.reading(Examples(numbered(10, 3), truth), logits, Run(tmp_path))
+    assert metrics == {"test_rows_until_settled": 2.0}
+    assert "\nafter 2.0 of 3 rows, on average, the answer no" in capsys.readouterr().out
+    assert drawn["x"][:, 0, 0].tolist() == [0, 2, 4, 6, 9, 8, 7, 6]
+    assert drawn["settled"].tolist() == [2] * 8
+    assert drawn["captions"][1].startswith("2 read as 2\n")
+    assert drawn["captions"][4].startswith("9 read as 10\n")
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_few_digits_can_be_drawn_too(n, tmp_path):
+    logits = np.random.default_rng(0).normal(size=(n, 28, 10))
+    report.reading(Examples(np.zeros((n, 28, 28), np.uint8), np.arange(n)), logits, Run(tmp_path))
+    assert (tmp_path / "reading.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_mistakes_come_in_the_order_of_confidence():

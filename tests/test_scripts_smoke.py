@@ -24,7 +24,7 @@ COMMON_FILES = {
     *("learning_curves.png", "misread.png"),
 }
 FILES = {
-    "classic": COMMON_FILES | {"confusion_matrix.png"},
+    "classic": COMMON_FILES | {"confusion_matrix.png", "reading.png"},
     "seq_labelling": COMMON_FILES | {"alignment.png"},
     "variable_length_seq": COMMON_FILES | {"alignment.png"},
     "standardize": COMMON_FILES | {"confusion_matrix.png", "train", "validation", "batches"},

@@ -14,6 +14,7 @@ import common
 import keras
 import numpy as np
 import pytest
+import script_runs
 
 import standardize
 from standardize import SCALINGS, Config, scaling_layer
@@ -211,16 +212,35 @@ def test_its_graph_is_the_network(scaling, ask):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_its_other_graph_is_that_of_the_operations(scaling, ask):
+    """It is the one that the tab opens on, before one chooses a tag."""
+    info = json.loads(ask("plugin/graphs/info"))
+    assert info[f"{scaling}/train"]["run_graph"]
+    graph = ask("plugin/graphs/graph", run=f"{scaling}/train", conceptual="false").decode()
+    nodes = dict(re.findall(r'name: "([^"]+)"\s+op: "(\w+)"', graph))
+    assert nodes["pixels"] == "Placeholder"
+    scale = "normalization" if scaling == "standardized" else "rescaling"
+    assert any(scale in name for name in nodes)
+    assert "MatMul" in {kind for name, kind in nodes.items() if "/logits" in name}
+    recurrent = {kind for name, kind in nodes.items() if "/gru" in name}
+    assert {"MatMul", "Sigmoid", "Tanh", "While"} <= recurrent
+
+
+@pytest.mark.slow
 def test_its_hparams_are_the_settings_with_their_result(ask, folder):
     experiment = json.loads(ask("plugin/hparams/experiment", request='{"experimentName": ""}'))
-    assert {"scaling", "units", "learning_rate"} <= {
-        setting["name"] for setting in experiment["hparamInfos"]
-    }
+    columns = [setting["name"] for setting in experiment["hparamInfos"]]
+    assert columns == sorted(standardize.SETTINGS_SHOWN)
     metric = {"group": "", "tag": "test_accuracy"}
-    assert metric in [info["name"] for info in experiment["metricInfos"]]
+    assert [info["name"]["tag"] for info in experiment["metricInfos"]] == list(
+        standardize.FIGURES_SHOWN
+    )
     query = {"allowedStatuses": ["STATUS_SUCCESS"], "colParams": [{"metric": metric}]}
     query |= {"experimentName": "", "startIndex": 0, "sliceSize": 10}
     groups = json.loads(ask("plugin/hparams/session_groups", request=json.dumps(query)))
+    names = {f"{scaling} {folder.name}" for scaling in SCALINGS}
+    assert {group["name"] for group in groups["sessionGroups"]} == names
     shown = {
         group["hparams"]["scaling"]: next(
             value["value"] for value in group["metricValues"] if value["name"] == metric
@@ -233,3 +253,15 @@ def test_its_hparams_are_the_settings_with_their_result(ask, folder):
             for scaling in SCALINGS
         }
     )
+
+
+@pytest.mark.slow
+def test_with_jax_one_line_names_the_graph_to_choose(data, tmp_path):
+    pytest.importorskip("jax")
+    arguments = ["--train-size=64", "--test-size=20", "--epochs=1", "--units=4", "--scaling=unit"]
+    process = script_runs.start(
+        "standardize", arguments, data, tmp_path / "runs", KERAS_BACKEND="jax"
+    )
+    printed, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert printed.count("choose the conceptual graph") == 1
