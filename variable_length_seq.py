@@ -14,7 +14,7 @@ no error, by greedy decoding, after 2 to 4 minutes of training on 2 cores.
 It prints the network, the figures of every epoch and of the test, and ten answers beside the
 truth. It writes a folder runs/variable_length_seq/TIME: model.keras, the network of the best epoch;
 history.csv and metrics.json, the figures; config.json, the settings; checkpoint.keras, to go on
-from; and pictures: learning_curves.png, misread.png and alignment.png.
+from; and pictures: learning_curves.png, misread.png, alignment.png and padding.png.
 """
 
 import functools
@@ -157,6 +157,16 @@ def padding_share(batches: training.EpochBatches) -> float:
     return 1 - sum(map(len, batches.examples.x)) / timesteps
 
 
+def two_batches(strips: common.Examples, size: int) -> dict[str, common.Examples]:
+    """Make a batch of the first strips, and one of those nearest in length to the first of all."""
+    lengths = (strips.x != PADDING).any(axis=2).sum(axis=1)
+    near = np.abs(lengths - lengths[0]).argsort(kind="stable")
+    return {
+        name: common.Examples(strips.x[order, : lengths[order].max()], strips.y[order])
+        for name, order in (("without buckets", slice(size)), ("with buckets", near[:size]))
+    }
+
+
 def load_strips(
     config: Config,
 ) -> tuple[training.EpochBatches, common.Examples, common.Examples]:
@@ -180,11 +190,11 @@ def load_strips(
         test_size=config.test_size,
     )
 
-    def compose_in_buckets(random: np.random.Generator) -> common.Examples:
+    def in_buckets(random: np.random.Generator) -> common.Examples:
         return bucketed(compose(random), config.batch_size, random)
 
     batches = training.EpochBatches(
-        compose_in_buckets if config.buckets else compose,
+        in_buckets if config.buckets else compose,
         batch_size=config.batch_size,
         seed=config.seed,
         collate=functools.partial(pad, columns=config.columns),
@@ -222,16 +232,14 @@ def main(config: Config) -> dict[str, float]:
     )
     learning_rate = peak
     if config.schedule == "one-cycle":
-        learning_rate = common.one_cycle(
-            peak, steps=config.epochs * len(batches), warmup=config.warmup
-        )
+        updates = config.epochs * len(batches)
+        learning_rate = common.one_cycle(peak, steps=updates, warmup=config.warmup)
     network.compile(
         optimizer=common.optimizer(
             config.optimizer, learning_rate=learning_rate, clip_norm=config.clip_norm
         ),
         loss=keras.losses.CTC(),  # minus the logarithm of the probability of the labels
-        # Of greedy decoding, see below: labels to insert, delete or change, over the number of true
-        # labels; and the share of strips with any error.
+        # Of greedy decoding: the share of the labels that are wrong, and of strips with any error.
         metrics=[ctc.LabelErrorRate(), ctc.SequenceErrorRate()],
     )
 
@@ -274,8 +282,7 @@ def main(config: Config) -> dict[str, float]:
     )
     figures = network.evaluate(test.x, test.y, batch_size=500, verbose=0, return_dict=True)
 
-    # How logits become labels, as in lesson 2: greedy decoding takes the best class of every step,
-    # merges repeats and drops blanks. A step of padding is a blank. -1 follows the last label.
+    # How logits become labels: see lesson 2. A step of padding is a blank. -1 follows the labels.
     logits = network.predict(test.x, batch_size=500, verbose=0)
     steps = np.full(len(logits), logits.shape[1], np.int32)
     greedy, _ = ops.ctc_decode(logits, steps, strategy="greedy", mask_index=ctc.BLANK)
@@ -285,6 +292,7 @@ def main(config: Config) -> dict[str, float]:
     metrics = report.labeller(
         test, logits=logits, figures=figures, greedy=greedy[0], beam=beam[0], run=run
     )
+    report.padding(network, two_batches(test, size=8), run)
     return report.finish(run, metrics)
 
 

@@ -4,6 +4,9 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
+import common
+
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -181,6 +184,32 @@ def misread_strips(
                     **above,
                     **wrong,
                 )
+    figure.savefig(path, dpi=DOTS_PER_INCH)
+
+
+def padding(
+    batches: dict[str, common.Examples], readings: dict[str, np.ndarray], path: Path
+) -> None:
+    """Draw the strips of batches with their padding, and below each what was read, red if wrong.
+
+    Args:
+        batches: by name, equally large: strips (n, T, D), negative where they are padding, and
+            their labels (n, length).
+        readings: of each batch, labels (n, length).
+    """
+    rows = len(next(iter(batches.values())).y)
+    widths = [batch.x.shape[1] for batch in batches.values()]
+    figure = Figure(figsize=(min(sum(widths) / 40 + 1, 20), 0.9 * rows + 0.6), layout="constrained")
+    grid = figure.subplots(rows, len(widths), squeeze=False, width_ratios=widths)
+    colours = matplotlib.colormaps["gray_r"].with_extremes(under="C0")
+    for column, (name, (strips, labels)) in zip(grid.T, batches.items(), strict=True):
+        share = (strips < 0).all(axis=2).mean()
+        column[0].set_title(f"{name}\n{share:.0%} padding (blue)")
+        for axes, strip, truth, reading in zip(column, strips, labels, readings[name], strict=True):
+            axes.imshow(strip.T, cmap=colours, vmin=0, vmax=255)
+            right = ctc.spell(reading) == ctc.spell(truth)
+            axes.set(xticks=[], yticks=[])
+            axes.set_xlabel(ctc.spell(reading) or "nothing", color="black" if right else "red")
     figure.savefig(path, dpi=DOTS_PER_INCH)
 
 

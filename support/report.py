@@ -141,6 +141,15 @@ def labeller(
     return metrics
 
 
+def padding(network: keras.Model, batches: dict[str, common.Examples], run: Run) -> None:
+    """Draw batches of padded strips with what a labeller reads on each: padding.png."""
+    readings = {
+        name: ctc.trimmed(ctc.read_labels(network.predict_on_batch(batch.x)))
+        for name, batch in batches.items()
+    }
+    plots.padding(batches, readings, run.folder / "padding.png")
+
+
 def _rates_by_length(truth: np.ndarray, reading: np.ndarray) -> dict[str, float]:
     lengths = (truth > ctc.BLANK).sum(axis=1)
     if lengths.min() == lengths.max():

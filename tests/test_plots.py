@@ -1,5 +1,8 @@
 """support/plots.py: the pictures."""
 
+from common import Examples
+
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -111,3 +114,21 @@ def test_beside_each_row_stands_what_the_network_thinks_after_it(drawn, tmp_path
         for part in left, right:
             assert list(part.lines[0].get_ydata()) == [settled[i] - 0.5] * 2
     assert not any(part.images or part.axison for part in axes[10:])
+
+
+def test_padding_is_blue_and_a_wrong_reading_red(drawn, tmp_path):
+    strips = np.zeros((2, 56, 28), np.int16)
+    strips[1, 28:] = -1
+    labels = np.array([[1, 2], [3, 0]])
+    batches = {"one": Examples(strips, labels), "other": Examples(strips[:, :28], labels)}
+    readings = {"one": np.array([[1, 2], [4, -1]]), "other": np.array([[-1], [3]])}
+    plots.padding(batches, readings, tmp_path / "padding.png")
+    (figure,) = drawn
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles == ["one\n25% padding (blue)", "other\n0% padding (blue)"]
+    below = [(axes.get_xlabel(), axes.xaxis.label.get_color()) for axes in figure.axes]
+    assert below == [("0 1", "black"), ("nothing", "red"), ("3", "red"), ("2", "black")]
+    padded = figure.axes[2].images[0]
+    colours = padded.cmap(padded.norm(padded.get_array()))
+    assert (colours[:, 28:] == matplotlib.colors.to_rgba("C0")).all()
+    assert (colours[:, :28] == 1).all()  # the background is white

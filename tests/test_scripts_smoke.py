@@ -26,7 +26,7 @@ COMMON_FILES = {
 FILES = {
     "classic": COMMON_FILES | {"confusion_matrix.png", "reading.png"},
     "seq_labelling": COMMON_FILES | {"alignment.png"},
-    "variable_length_seq": COMMON_FILES | {"alignment.png"},
+    "variable_length_seq": COMMON_FILES | {"alignment.png", "padding.png"},
     "standardize": COMMON_FILES | {"confusion_matrix.png", "train", "validation", "batches"},
 }
 SCRIPTS = list(FILES)

@@ -257,7 +257,7 @@ def test_its_hparams_are_the_settings_with_their_result(ask, folder):
 
 @pytest.mark.slow
 def test_with_jax_one_line_names_the_graph_to_choose(data, tmp_path):
-    pytest.importorskip("jax")
+    pytest.importorskip("jax", reason="pip install -r requirements-jax.txt")
     arguments = ["--train-size=64", "--test-size=20", "--epochs=1", "--units=4", "--scaling=unit"]
     process = script_runs.start(
         "standardize", arguments, data, tmp_path / "runs", KERAS_BACKEND="jax"

@@ -229,3 +229,14 @@ def test_labels_too_long_for_their_frames(tmp_path):
     with pytest.raises(DataError, match=message):
         variable_length_seq.main(Config(data=path, columns=12, output=tmp_path / "runs"))
     assert not (tmp_path / "runs").exists()
+
+
+def test_two_batches_have_the_first_strip_and_much_or_little_padding():
+    lengths = [84, 56, 84, 140, 80, 112, 84, 84]
+    strips = [np.full((length, 28), number) for number, length in enumerate(lengths)]
+    padded = Examples(pad(strips), np.arange(8))
+    batches = variable_length_seq.two_batches(padded, size=4)
+    assert batches["without buckets"].y.tolist() == [0, 1, 2, 3]
+    assert batches["with buckets"].y.tolist() == [0, 2, 6, 7]
+    for batch in batches.values():
+        np.testing.assert_array_equal(batch.x, pad([strips[number] for number in batch.y]))

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent.parent
 SCALINGS = "raw", "unit", "standardized"
 CELLS = "GRU", "SimpleRNN"
 RATES = {
-    "SGD": (0.03, 0.1, 0.3, 1.0, 3.0),
+    "SGD": (0.1, 0.3, 1.0, 3.0, 10.0),
     "Adam": (0.0003, 0.001, 0.003, 0.01, 0.03),
     "Muon": (0.0003, 0.001, 0.003, 0.01, 0.03),
 }
