@@ -1,6 +1,7 @@
 """Reading one's own pictures: brought to the form of MNIST, and read."""
 
 import functools
+import pickle
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from PIL import Image, ImageFilter, ImageOps
 from support import ctc, plots, saved
 
 INK_SHARE = 20 / 28  # MNIST's digits fill a box of 20 x 20 in an image of 28 x 28
+
+FEWEST_PICTURES = 15  # of which 12 are to train on
 
 
 def print_predictions(
@@ -121,6 +124,34 @@ def predict_labels(network: keras.Model, image: np.ndarray) -> tuple[str, float]
     logits = network.predict_on_batch(strip[None])
     reading = keras.ops.convert_to_numpy(ctc.read_labels(logits))
     return ctc.spell(reading[0]) or "nothing", float(ctc.confidences(reading, logits)[0])
+
+
+def collect_digits(folder: str | Path, path: str | Path) -> None:
+    """Make a data set of pictures of single digits, as `digits.load_mnist` takes it.
+
+    Every fifth picture is for the test, the others are to train on.
+
+    Args:
+        folder: FOLDER/7/photo.jpg is a picture of a 7.
+        path: the pickle to write.
+
+    Raises:
+        DataError: a picture cannot be read, or there are too few.
+    """
+    pictures = sorted(Path(folder).glob("[0-9]/*"))
+    if len(pictures) < FEWEST_PICTURES:
+        raise common.DataError(
+            f"{folder}: {len(pictures)} pictures in the folders 0 to 9; at least {FEWEST_PICTURES} "
+            f"are needed, to train and to test"
+        )
+    images = np.stack([to_digit(find_ink(picture)) for picture in pictures])
+    labels = np.array([int(picture.parent.name) for picture in pictures])
+    order = np.random.default_rng(0).permutation(len(pictures))
+    test, train = np.split(order, [len(order) // 5])
+    content = (images[train], labels[train]), (images[test], labels[test])
+    with common.written_beside(Path(path)) as unfinished:
+        unfinished.write_bytes(pickle.dumps(content, protocol=4))
+    print(f"wrote {path}: {len(train)} pictures to train on, {len(test)} to test on")
 
 
 def find_ink(path: Path) -> np.ndarray:

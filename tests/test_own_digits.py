@@ -1,0 +1,101 @@
+"""The walk of the README with one's own digits: read, collect, train a second time, read again."""
+
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from common import DataError
+
+import numpy as np
+import pytest
+
+from support import digits, predict
+from tests.benchmarks import own_digits
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("own")
+    own_digits.draw_all(folder / "mine", each=10, seed=0)
+    own_digits.draw_all(folder / "new", each=5, seed=1)
+    return folder
+
+
+def test_pictures_become_a_data_set(folder, tmp_path, capsys):
+    predict.collect_digits(str(folder / "mine"), str(tmp_path / "mine.pkl"))
+    assert capsys.readouterr().out == (
+        f"wrote {tmp_path / 'mine.pkl'}: 80 pictures to train on, 20 to test on\n"
+    )
+    train, test = digits.load_mnist(tmp_path / "mine.pkl")
+    assert (len(train.x), len(test.x)) == (80, 20)
+    collected = {
+        (image.tobytes(), int(label))
+        for part in (train, test)
+        for image, label in zip(part.x, part.y, strict=True)
+    }
+    assert collected == {
+        (predict.to_digit(predict.find_ink(path)).tobytes(), int(path.parent.name))
+        for path in folder.glob("mine/*/*.png")
+    }
+    assert set(train.y[-6:]) != {9}  # the last ones, which validate, are not of one kind
+
+
+def test_too_few_pictures_and_one_that_cannot_be_read_are_refused(folder, tmp_path):
+    with pytest.raises(DataError, match="0 pictures in the folders 0 to 9; at least 15 are needed"):
+        predict.collect_digits(folder, tmp_path / "mine.pkl")
+    own_digits.draw_all(tmp_path / "mine", each=2, seed=0)
+    (tmp_path / "mine" / "3" / "note.txt").write_text("this is no picture")
+    with pytest.raises(DataError, match=r"3/note.txt: not a picture"):
+        predict.collect_digits(tmp_path / "mine", tmp_path / "mine.pkl")
+    assert not list(tmp_path.glob("*.pkl"))
+
+
+def test_what_is_collected_reads_back_as_data_alone(folder, tmp_path):
+    predict.collect_digits(folder / "mine", tmp_path / "mine.pkl")
+    (x, y), _ = pickle.loads((tmp_path / "mine.pkl").read_bytes())
+    assert (x.dtype, x.shape, y.shape) == (np.uint8, (80, 28, 28), (80,))
+
+
+def walk():
+    """The commands of the README."""
+    section = (ROOT / "README.md").read_text().split("### Teach it your own digits")[1]
+    (block,) = re.findall(r"```sh\n(.+?)```", section.split("\n#")[0], re.DOTALL)
+    return block.splitlines()
+
+
+def share_right(printed):
+    answers = re.findall(r"^\w+/(\d)/\d+\.png: (\d) \(", printed, re.MULTILINE)
+    assert len(answers) == 50
+    return sum(truth == answer for truth, answer in answers) / len(answers)
+
+
+@pytest.mark.slow
+def test_the_walk_of_the_readme_leads_to_a_better_network(folder):
+    """As it stands there, but for a first training that is shorter."""
+    for name in "classic.py", "common.py", "support":
+        (folder / name).symlink_to(ROOT / name)
+
+    def run(command):
+        command = re.sub("^python", f"'{sys.executable}'", command)
+        ran = subprocess.run(
+            command, shell=True, cwd=folder, capture_output=True, text=True, check=False
+        )
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    train, look, collect, train_again, read = walk()
+    assert train == "python classic.py"
+    printed = run(f"{train} --train-size 12000 --epochs 2")
+    model = Path(re.findall(r"^wrote (.+)$", printed, re.MULTILINE)[0]) / "model.keras"
+    assert run(look).count("mine/") == 100
+    assert (folder / "seen.png").read_bytes().startswith(b"\x89PNG")
+    before = share_right(run(f"{read} --model {model}"))
+    run(collect)
+    run(train_again.replace("runs/classic/TIME/model.keras", str(model)))
+    after = share_right(run(read))
+    print(f"before {before:.0%}, after {after:.0%}")
+    assert after > max(before, 0.9)
