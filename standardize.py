@@ -46,8 +46,12 @@ SETTINGS_SHOWN = "scaling", "optimizer", "learning_rate", "cell", "units", "epoc
 FIGURES_SHOWN = "test_accuracy", "test_loss", "training_seconds"
 
 # Peaks of the learning rate that suit this lesson, by optimizer, schedule and cell: one for all
-# scalings, so that only the scalings differ.
+# scalings, so that only the scalings differ. The best of each: tests/benchmarks/scalings.py.
 PEAKS = {
+    ("SGD", "one-cycle", "SimpleRNN"): 0.3,
+    ("SGD", "one-cycle", "GRU"): 1.0,
+    ("Adam", "one-cycle", "SimpleRNN"): 0.003,
+    ("Adam", "one-cycle", "GRU"): 0.003,
     ("Muon", "one-cycle", "SimpleRNN"): 0.003,
     ("Muon", "one-cycle", "GRU"): 0.003,
     ("Muon", "one-cycle", "LSTM"): 0.003,
@@ -72,7 +76,7 @@ class Config(RunConfig):
     # Training
     epochs: PositiveInt = 3  # times that the network sees every training image
     batch_size: PositiveInt = 128  # images per weight update
-    optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Muon"  # as Keras names them
+    optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "SGD"  # as Keras names them
     schedule: Literal["one-cycle", "constant"] = "one-cycle"  # of the learning rate
     learning_rate: PositiveFloat | None = None  # at its peak; None: that of PEAKS, if any
     warmup: Share = 0.3  # share of the training in which the learning rate climbs

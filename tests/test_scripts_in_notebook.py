@@ -52,7 +52,7 @@ def test_errors_are_exceptions(lesson, tmp_path, monkeypatch):
     with pytest.raises(SettingError, match="--train-size"):
         call(train_size=100_000)
     with pytest.raises(SettingError, match="name one with --learning-rate"):
-        call(optimizer="Adam")
+        call(optimizer="AdamW")
     with pytest.raises(SettingError, match="--patience 1 goes with --schedule constant"):
         call(patience=1)
     with pytest.raises(DataError, match="does not exist"):
