@@ -129,7 +129,7 @@ def reading(
     Args:
         images: (n, T, D), rows as timesteps.
         probabilities: after each row, (n, T, classes).
-        settled: how many rows were read when the answer changed no more, (n,); a line is drawn.
+        settled: after how many rows the answer no longer changes, (n,); a line stands above it.
     """
     figure = Figure(figsize=(12, 3.2 * math.ceil(len(images) / 4)), layout="constrained")
     grid = figure.subplots(math.ceil(len(images) / 4), 8, squeeze=False)
@@ -151,7 +151,7 @@ def reading(
         right.set(xticks=range(classes.shape[1]), yticks=[])
         right.set_title(f"settled after {row} rows", fontsize=9)
         for axes in left, right:
-            axes.axhline(row - 0.5, color="C1", linestyle="--")
+            axes.axhline(row - 1.5, color="C1", linestyle="--")
     figure.savefig(path, dpi=DOTS_PER_INCH)
 
 

@@ -18,6 +18,7 @@ from support import ctc, plots, saved
 INK_SHARE = 20 / 28  # MNIST's digits fill a box of 20 x 20 in an image of 28 x 28
 
 FEWEST_PICTURES = 15  # of which 12 are to train on
+MOST_SEEN = 120  # pictures that --seen shows; many more would take minutes to lay out
 
 
 def print_predictions(
@@ -56,10 +57,10 @@ def print_predictions(
         images.append(image)
         captions.append(f"{picture.name}: {answer}\n{probability:.1%}")
     if seen and images:
-        columns = [image.T for image in images]
+        columns = [image.T for image in images[:MOST_SEEN]]
         padded = keras.utils.pad_sequences(columns, dtype="uint8", padding="post")
-        plots.images(padded.transpose(0, 2, 1), captions, seen, columns=3)
-        print(f"wrote {seen}")
+        plots.images(padded.transpose(0, 2, 1), captions[:MOST_SEEN], seen, columns=3)
+        print(f"wrote {seen}, which shows {len(columns)} of {len(images)} pictures")
     return len(images) == len(pictures)
 
 
@@ -129,7 +130,7 @@ def predict_labels(network: keras.Model, image: np.ndarray) -> tuple[str, float]
 def collect_digits(folder: str | Path, path: str | Path) -> None:
     """Make a data set of pictures of single digits, as `digits.load_mnist` takes it.
 
-    Every fifth picture is for the test, the others are to train on.
+    A fifth of the pictures, chosen at random, is for the test; the others are to train on.
 
     Args:
         folder: FOLDER/7/photo.jpg is a picture of a 7.
@@ -138,7 +139,7 @@ def collect_digits(folder: str | Path, path: str | Path) -> None:
     Raises:
         DataError: a picture cannot be read, or there are too few.
     """
-    pictures = sorted(Path(folder).glob("[0-9]/*"))
+    pictures = sorted(Path(folder).glob("[0-9]/[!.]*"))
     if len(pictures) < FEWEST_PICTURES:
         raise common.DataError(
             f"{folder}: {len(pictures)} pictures in the folders 0 to 9; at least {FEWEST_PICTURES} "

@@ -79,8 +79,9 @@ def reading(test: common.Examples, logits: np.ndarray, run: Run) -> dict[str, fl
         f"\nafter {settled.mean():.1f} of {logits.shape[1]} rows, on average, the answer no longer "
         f"changes"
     )
-    (right,) = np.nonzero(answers[:, -1] == test.y)
-    shown = [*right[:4], *np.argsort(confidence, kind="stable")[:4]]
+    order = np.argsort(confidence, kind="stable")  # the least sure first
+    right = np.setdiff1d(np.flatnonzero(answers[:, -1] == test.y), order[:4])
+    shown = [*right[:4], *order[:4]]
     captions = [f"{test.y[i]} read as {answers[i, -1]}\n{confidence[i]:.1%}" for i in shown]
     plots.reading(
         test.x[shown],

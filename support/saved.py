@@ -40,6 +40,7 @@ def start_from(path: Path, network: keras.Model) -> None:
                 f"--start-from {path}: its layer {' '.join(saved)}; but this network's "
                 f"{' '.join(built)}: choose the settings that it was trained with"
             )
+    # After set_weights, a Normalization layer would still use its own mean and variance.
     network.load_weights(path)
 
 
@@ -51,5 +52,5 @@ def _layers(network: keras.Model) -> list[tuple[str, str]]:
             shapes = ", ".join(str(weight.shape) for weight in layer.weights)
             named.append((layer.name, f"has weights of {shapes}"))
         elif isinstance(layer, keras.layers.Rescaling):
-            named.append((layer.name, f"multiplies by {layer.scale:.4g}"))
+            named.append((layer.name, f"multiplies by {layer.scale} and adds {layer.offset}"))
     return named

@@ -78,9 +78,15 @@ def test_size_seed_and_lengths_are_options(made, data, tmp_path):
         (x, y), (test_x, _) = pickle.loads((tmp_path / name).read_bytes())
         assert (len(x), len(test_x)) == (12, 3)
         assert {len(labels) for labels in y} == lengths
+    before = [(tmp_path / name).read_bytes() for name in FILES]
+    (tmp_path / FILES[0]).unlink()
     ran = make(*options, "--seed", 2, "--digits", 3, "--shortest", 4)
     assert ran.returncode == 2
-    assert "exists and holds something else" in ran.stderr
+    assert "seqDigitsVar.pkl exists and holds something else" in ran.stderr
+    assert not (tmp_path / FILES[0]).exists()  # neither is written
+    assert (tmp_path / FILES[1]).read_bytes() == before[1]
+    assert make(*options, "--seed", 1, "--digits", 3, "--shortest", 4).returncode == 0
+    assert [(tmp_path / name).read_bytes() for name in FILES] == before
 
 
 @pytest.mark.parametrize(

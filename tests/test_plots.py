@@ -112,7 +112,7 @@ def test_beside_each_row_stands_what_the_network_thinks_after_it(drawn, tmp_path
         assert right.get_title() == f"settled after {settled[i]} rows"
         assert left.get_ylim() == right.get_ylim()  # so that each row is beside its own
         for part in left, right:
-            assert list(part.lines[0].get_ydata()) == [settled[i] - 0.5] * 2
+            assert list(part.lines[0].get_ydata()) == [settled[i] - 1.5] * 2  # above that row
     assert not any(part.images or part.axison for part in axes[10:])
 
 

@@ -120,7 +120,8 @@ def test_the_newest_run_reads_a_digit(picture, tmp_path, monkeypatch, capfd):
         network.save(tmp_path / "classic" / folder / "model.keras")
     arguments = ["--output", tmp_path, "--predict", path, path, "--seen", tmp_path / "seen.png"]
     printed = run_predict(classic, arguments, monkeypatch, capfd)
-    assert printed == 2 * f"{path}: 1 (100.0%)\n" + f"wrote {tmp_path / 'seen.png'}\n"
+    seen = f"wrote {tmp_path / 'seen.png'}, which shows 2 of 2 pictures\n"
+    assert printed == 2 * f"{path}: 1 (100.0%)\n" + seen
     assert (tmp_path / "seen.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -94,7 +94,11 @@ def test_nothing_of_the_optimizer_comes_along(tmp_path):
         ({"depth": 1}, "its layer logits has weights of (4, 10), (10,); but this network's gru_1 "),
         ({"depth": 3}, "its layer gru_2 has "),
         ({"bidirectional": True}, "its layer bidirectional has "),
-        ({"scaling": "raw"}, "its layer rescaling multiplies by 1; but this network's rescaling"),
+        (
+            {"scaling": "raw"},
+            "its layer rescaling multiplies by 1 and adds 0.0; but this network's rescaling "
+            "multiplies by 0.003",
+        ),
         ({"scaling": "standardized"}, "its layer normalization has weights of (28,), (28,), (); "),
         ({"classes": 9}, "its layer logits has weights of (4, 9), (9,); but this network's logits"),
     ],
