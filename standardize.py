@@ -139,7 +139,7 @@ def log_graph(network: keras.Model, folder: Path) -> None:
 
     pixels = tf.TensorSpec(network.input_shape, network.inputs[0].dtype)
     answer = tf.function(lambda pixels: network(pixels, training=False))
-    with tf.summary.create_file_writer(str(folder / "train")).as_default():  # as Keras does
+    with tf.summary.create_file_writer(str(folder / "train")).as_default():  # where Keras writes
         tf.summary.graph(answer.get_concrete_function(pixels).graph)
 
 
