@@ -20,7 +20,8 @@ def test_a_setting_that_is_missing_is_named():
 
 def test_settings_of_a_run_leave_out_what_to_do_with_it():
     config = RunConfig(seed=3, resume=Path("folder"), seen=Path("seen.png"))
-    assert config.of_the_run().keys() == {"seed", "train_size", "test_size", "data", "output", "start_from"}
+    kept = {"seed", "train_size", "test_size", "data", "output", "start_from"}
+    assert config.of_the_run().keys() == kept
     assert config.of_the_run()["seed"] == 3
     assert "train_size" not in config.of_the_run(exclude_none=True)
 
