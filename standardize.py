@@ -265,7 +265,7 @@ def main(config: Config) -> dict[str, dict[str, float | None]]:
     config = config.model_copy(update={"learning_rate": peak})
     if config.start_from and config.scaling == "all":
         raise common.SettingError("--start-from goes with one --scaling: that of its network")
-    # Before a folder is made: neither the batch size nor the weights to start from may fit.
+    # Before a folder is made: a setting may be misspelt, or the batch size or the weights not fit.
     build_network(config.model_copy(update={"scaling": scalings[0]}), train)
     # The folder, named after this script and the time, and in it config.json.
     whole = run_folder.open_run(

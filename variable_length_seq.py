@@ -171,10 +171,7 @@ def load_strips(
     config: Config,
 ) -> tuple[training.EpochBatches, common.Examples, common.Examples]:
     """Load strips: batches to train on, padded strips for validation, padded strips to test on."""
-    if config.shortest > config.longest:
-        raise common.SettingError(
-            f"--shortest {config.shortest} is more than --longest {config.longest}"
-        )
+    strips.check_lengths(config.shortest, config.longest)
     compose, *parts = strips.load_strips(
         config.data,
         shortest=config.shortest,

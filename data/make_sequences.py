@@ -14,7 +14,6 @@ import hashlib
 import pickle
 import sys
 from pathlib import Path
-from typing import Annotated
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -22,9 +21,10 @@ import common
 
 import numpy as np
 import pydantic
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
 
 from support import command_line, ctc, digits, strips
+from support.settings import Seed
 
 
 class Config(pydantic.BaseModel, frozen=True):
@@ -35,7 +35,7 @@ class Config(pydantic.BaseModel, frozen=True):
     longest: PositiveInt = 5  # most digits in a sequence of seqDigitsVar.pkl
     train_size: PositiveInt | None = None  # training sequences; None: all that the digits make
     test_size: PositiveInt | None = None  # test sequences; None: all that the digits make
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0  # of the order of the digits
+    seed: Seed = 0  # of the order of the digits
     data: Path = common.DATA_FILE  # pickle of the digits
     output: Path = Path(__file__).parent  # folder to write to
 
@@ -59,10 +59,7 @@ def make(
 
 def main(config: Config) -> None:
     """Make both files, and print their SHA-256; write neither over another file."""
-    if config.shortest > config.longest:
-        raise common.SettingError(
-            f"--shortest {config.shortest} is more than --longest {config.longest}"
-        )
+    strips.check_lengths(config.shortest, config.longest)
     parts = digits.load_mnist(config.data)
     fewest = min(len(part.x) for part in parts)
     if fewest < max(config.digits, config.longest):

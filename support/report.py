@@ -39,7 +39,7 @@ def classifier(
     _print_classifier(metrics, test.y[:10], answers[:10], confidence[:10])
     plots.confusion_matrix(test.y, answers, run.folder / "confusion_matrix.png")
     worst = most_confident(answers != test.y, confidence)
-    captions = [f"{test.y[i]} read as {answers[i]}\n{confidence[i]:.1%}" for i in worst]
+    captions = _captions(test.y[worst], answers[worst], confidence[worst])
     plots.images(test.x[worst], captions, run.folder / "misread.png")
     return metrics
 
@@ -52,6 +52,13 @@ def _print_classifier(
     print("\ntruth  answer  probability")
     for true_digit, answer, probability in zip(truth, answers, confidence, strict=True):
         print(f"{true_digit:5}  {answer:6}  {probability:11.2%}")
+
+
+def _captions(truth: np.ndarray, answers: np.ndarray, confidence: np.ndarray) -> list[str]:
+    return [
+        f"{true_digit} read as {answer}\n{probability:.1%}"
+        for true_digit, answer, probability in zip(truth, answers, confidence, strict=True)
+    ]
 
 
 def most_confident(wrong: np.ndarray, confidence: np.ndarray) -> np.ndarray:
@@ -82,12 +89,11 @@ def reading(test: common.Examples, logits: np.ndarray, run: Run) -> dict[str, fl
     order = np.argsort(confidence, kind="stable")  # the least sure first
     right = np.setdiff1d(np.flatnonzero(answers[:, -1] == test.y), order[:4])
     shown = [*right[:4], *order[:4]]
-    captions = [f"{test.y[i]} read as {answers[i, -1]}\n{confidence[i]:.1%}" for i in shown]
     plots.reading(
         test.x[shown],
         probabilities[shown],
         settled=settled[shown],
-        captions=captions,
+        captions=_captions(test.y[shown], answers[shown, -1], confidence[shown]),
         path=run.folder / "reading.png",
     )
     return {"test_rows_until_settled": float(settled.mean())}

@@ -8,6 +8,7 @@ import common
 import pydantic
 from pydantic import Field, PositiveInt
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Pixels = Annotated[float, Field(ge=0, le=1000)]
 
@@ -21,7 +22,7 @@ class RunConfig(
 ):
     """Settings of a run, the same in all four scripts."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0  # the same seed repeats a run exactly
+    seed: Seed = 0  # the same seed repeats a run exactly
     train_size: PositiveInt | None = None  # training examples to use, the first ones; None: all
     test_size: PositiveInt | None = None  # test examples to use, the first ones; None: all
     data: Path = common.DATA_FILE  # pickle of ((x_train, y_train), (x_test, y_test))

@@ -82,6 +82,12 @@ def load_strips(
     return compose, validation, digits.take_first(test, test_size, "--test-size", "test strips")
 
 
+def check_lengths(shortest: int, longest: int) -> None:
+    """Raise SettingError where the fewest digits on a strip are more than the most."""
+    if shortest > longest:
+        raise common.SettingError(f"--shortest {shortest} is more than --longest {longest}")
+
+
 def compose_strips(
     digits: common.Examples,
     shortest: int,
