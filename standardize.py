@@ -1,17 +1,17 @@
 """Lesson 4: what the scale of the input does to training, and how to watch a training.
 
 The network of lesson 1, classic.py, reads an image row by row, 28 timesteps of 28 features. Its
-layers are the scaling, (28, 28) to (28, 28); a recurrent layer, whose last state (192,) goes on;
+layers are the scaling, (28, 28) to (28, 28); a recurrent layer, whose last state (112,) goes on;
 and a dense layer, which gives ten logits. It is trained three times with the same seed and the same
 settings: on pixels as they are (0 to 255), on pixels from 0 to 1, and on standardized pixels, each
 column with mean 0 and variance 1 over all training images. TensorBoard shows the three trainings
 side by side.
 
     python standardize.py
-    python standardize.py --optimizer Adam --scaling standardized
+    python standardize.py --optimizer Muon --scaling standardized
 
 With its default settings 98.5% of the test images are read right where pixels are standardized,
-98.0% where they are from 0 to 1 and 82% where they are raw, after half a minute to a minute each.
+98.2% where they are from 0 to 1 and 88% where they are raw, after half a minute each.
 
 It prints each network, the figures of every epoch and test, ten answers beside the truth, and a
 table of all. It writes a folder runs/standardize/TIME with config.json, metrics.json and
@@ -69,14 +69,14 @@ class Config(RunConfig):
     scaling: Literal["raw", "unit", "standardized", "all"] = "all"  # of the pixels
     # Network
     cell: Literal["SimpleRNN", "GRU", "LSTM"] = "GRU"  # kind of recurrent layer
-    units: PositiveInt = 192  # units of each recurrent layer
+    units: PositiveInt = 112  # units of each recurrent layer
     depth: PositiveInt = 1  # recurrent layers, one on top of the other
     bidirectional: bool = False  # read the rows in both directions
     dropout: Share = 0.0  # share of each recurrent layer's outputs dropped in training
     # Training
     epochs: PositiveInt = 3  # times that the network sees every training image
     batch_size: PositiveInt = 128  # images per weight update
-    optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "SGD"  # as Keras names them
+    optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Adam"  # as Keras names them
     schedule: Literal["one-cycle", "constant"] = "one-cycle"  # of the learning rate
     learning_rate: PositiveFloat | None = None  # at its peak; None: that of PEAKS, if any
     warmup: Share = 0.3  # share of the training in which the learning rate climbs

@@ -2,11 +2,11 @@
 
     python tests/benchmarks/scalings.py [PICTURE]
 
-Trains 90 networks, in half an hour to an hour: that of lesson 4 on each scaling with every learning
-rate of RATES, one-cycle and seed 0. Chooses for each scaling the rate that ends with the highest
-validation accuracy, so that no scaling suffers from a rate that suits another. Prints the last
-accuracy at every rate, and a Markdown table of the accuracy after each epoch at the best one, which
-it draws too.
+Trains 90 networks of 192 units, in half an hour to an hour: that of lesson 4 on each scaling with
+every learning rate of RATES, one-cycle and seed 0. Chooses for each scaling the rate that ends with
+the highest validation accuracy, so that no scaling suffers from a rate that suits another. Prints
+the last accuracy at every rate, and a Markdown table of the accuracy after each epoch at the best
+one, which it draws too.
 """
 
 import csv
@@ -27,7 +27,7 @@ RATES = {
     "Adam": (0.0003, 0.001, 0.003, 0.01, 0.03),
     "Muon": (0.0003, 0.001, 0.003, 0.01, 0.03),
 }
-EPOCHS = 3
+UNITS, EPOCHS = 192, 3
 TICKS = 0.5, 0.7, 0.9, 0.97, 0.99
 
 Curve = list[float]  # the validation accuracy after each epoch
@@ -40,6 +40,7 @@ def train(scaling: str, optimizer: str, cell: str, rate: float) -> Curve:
         "optimizer": optimizer,
         "cell": cell,
         "learning-rate": rate,
+        "units": UNITS,
         "epochs": EPOCHS,
     }
     with tempfile.TemporaryDirectory() as output:
