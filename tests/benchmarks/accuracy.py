@@ -20,15 +20,15 @@ SEEDS = 0, 1, 2
 
 
 def train(
-    script: str, arguments: list[str], seed: int, **environment: str
+    script: str, arguments: list[str], seed: int, *, root: Path = ROOT, **environment: str
 ) -> dict[str, dict[str, float | None]]:
-    """Run a script; return what it wrote to metrics.json.
+    """Run a script of the checkout `root`; return what it wrote to metrics.json.
 
     Returns:
         Metrics by what was trained: standardize.py names its networks, the others have one.
     """
     printed = subprocess.run(
-        [sys.executable, ROOT / script, *arguments, "--seed", str(seed)],
+        [sys.executable, root / script, *arguments, "--seed", str(seed)],
         env=os.environ | environment,
         stdout=subprocess.PIPE,
         text=True,

@@ -6,9 +6,11 @@
 Prints Markdown tables: the parts of each script's default run, of which one epoch is trained; how
 the time of an epoch grows with the training size, the timesteps and the units; the time of a step
 beside that of the same network in PyTorch, if it is installed, in turns, and beside the arithmetic
-limit, the floating-point operations of a step over the rate of a large matrix product.
+limit, the floating-point operations of a step over the rate of a large matrix product; and on which
+operations TensorFlow spends a step, as its own profiler counts them.
 """
 
+import collections
 import contextlib
 import functools
 import importlib
@@ -29,6 +31,16 @@ sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 SCRIPTS = "classic", "seq_labelling", "variable_length_seq"
 BATCH, STEPS, ROUNDS = 128, 30, 5
+
+# TensorFlow's names of operations, by what they do in a step.
+PARTS = {
+    "matrix products": {"_MklMatMul", "_MklNativeFusedMatMul", "MatMul", "_FusedMatMul"},
+    "cutting the products into gates": {"StridedSlice", "StridedSliceGrad", "Split", "ConcatV2"},
+    "products, sums and activations of the gates": {
+        *("Mul", "Sub", "AddV2", "AddN", "Sum", "BiasAddGrad"),
+        *("Sigmoid", "SigmoidGrad", "Tanh", "TanhGrad"),
+    },
+}
 
 
 def time_parts(script: str, begin: str) -> None:
@@ -242,12 +254,44 @@ def print_step() -> None:
         print(f"| {name} | {step * 1e3:.1f} ms | {step / first:.2f} |")
 
 
+def print_profile() -> None:
+    """Print on which operations the cores are busy during a step of lesson 1's default network."""
+    import tensorflow as tf
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    from classic import Config
+
+    _, train = make_classifier(units=Config().units)
+    with tempfile.TemporaryDirectory() as folder:
+        tf.profiler.experimental.start(folder)
+        train(STEPS)
+        tf.profiler.experimental.stop()
+        (file,) = Path(folder).glob("**/*.xplane.pb")
+        profile = xplane_pb2.XSpace.FromString(file.read_bytes())
+    seconds = collections.Counter()
+    for plane in profile.planes:
+        for thread in plane.lines:
+            if thread.name.startswith("tf_Compute"):
+                for event in thread.events:
+                    # An operation is called "name:type"; what runs it has none, or two.
+                    name, colon, kind = plane.event_metadata[event.metadata_id].name.rpartition(":")
+                    if not colon or name.endswith(":"):
+                        continue
+                    parts = [part for part, kinds in PARTS.items() if kind in kinds]
+                    seconds[parts[0] if parts else "other"] += event.duration_ps / 1e12
+    print(f"\n| GRU {Config().units}, batch {BATCH}: a step | both cores | share |\n|---|---|---|")
+    for part, value in seconds.most_common():
+        share = value / seconds.total()
+        print(f"| {part} | {value / STEPS * 1e3:.1f} ms | {share:.0%} |")
+
+
 def main() -> None:
     """Print all tables."""
     print(machine("keras", "tensorflow"))
     print_parts()
     print_growth()
     print_step()
+    print_profile()
 
 
 if __name__ == "__main__":
