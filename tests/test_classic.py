@@ -1,5 +1,8 @@
 """classic.py: the network."""
 
+import subprocess
+import sys
+
 import common  # noqa: F401
 
 import keras
@@ -72,6 +75,30 @@ def test_each_cell_follows_its_formula(cell, step, states):
     for t in range(5):
         state = step(pixels[:, t] / 255, state, W, U, b)
     np.testing.assert_allclose(network.predict(pixels, verbose=0), state[0] @ V + c, atol=1e-5)
+
+
+@pytest.mark.parametrize(("update_bias", "kept"), [(0.0, 0.5), (1.0, 0.731059), (-1.0, 0.268941)])
+def test_the_update_gate_of_a_gru_begins_by_keeping_this_share_of_the_state(update_bias, kept):
+    network = classif_rnn_network(5, 3, cell="GRU", units=4, depth=2, update_bias=update_bias)
+    for layer in network.layers[1:3]:
+        layer.cell.recurrent_kernel.assign(np.zeros((4, 12)))
+        _, (state,) = layer.cell(np.zeros((1, layer.cell.kernel.shape[0])), [np.ones((1, 4))])
+        np.testing.assert_allclose(state, np.full((1, 4), kept), atol=1e-6)
+
+
+@pytest.mark.parametrize("cell", ["SimpleRNN", "LSTM"])
+def test_update_bias_changes_nothing_but_a_gru(cell):
+    networks = [classif_rnn_network(5, 3, cell=cell, update_bias=bias) for bias in (0.0, 1.0)]
+    np.testing.assert_array_equal(*(network.get_weights()[2] for network in networks))
+
+
+def test_a_network_with_an_update_bias_is_loaded_without_our_code(tmp_path):
+    network = classif_rnn_network(5, 3, cell="GRU", units=4, update_bias=1.0)
+    network.save(tmp_path / "model.keras")
+    code = "import keras, sys; print(keras.saving.load_model(sys.argv[1]).count_params())"
+    command = [sys.executable, "-c", code, tmp_path / "model.keras"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert int(ran.stdout) == network.count_params()
 
 
 @pytest.mark.parametrize("depth", [1, 2])
