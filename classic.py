@@ -163,7 +163,7 @@ def main(config: Config) -> dict[str, float]:
     # The loss makes probabilities of the logits, by softmax. The answer is the digit with the
     # largest logit, and the accuracy the share of right answers.
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    common.check_patience(config.patience, config.schedule)
+    training.check_patience(config.patience, config.schedule)
     peak = config.learning_rate or common.peak_learning_rate(
         PEAKS, optimizer=config.optimizer, schedule=config.schedule, cell=config.cell
     )

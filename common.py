@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import gzip
+import importlib.util
 import io
 import json
 import lzma
@@ -48,9 +49,30 @@ def hold_back_output() -> Iterator[None]:
                 os.close(output)
 
 
+def choose_backend() -> None:
+    """Name Keras's backend in KERAS_BACKEND, where the user has not.
+
+    It is that of keras.json, else TensorFlow, else JAX: the first that is installed. Keras alone
+    would insist on that of keras.json, into which it writes "tensorflow" unasked.
+    """
+    chosen = os.environ.get("KERAS_BACKEND")
+    try:
+        folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+        named = json.loads((folder / "keras.json").read_text())["backend"]
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError):  # no such file, or damaged
+        named = ""
+    for backend in [chosen] if chosen else [named, "tensorflow", "jax"]:
+        if str(backend).isidentifier() and importlib.util.find_spec(backend):
+            os.environ["KERAS_BACKEND"] = backend
+            return
+    missing = f"KERAS_BACKEND={chosen}: it" if chosen else "neither TensorFlow nor JAX"
+    print(f"{missing} is not installed: pip install -r requirements.txt", file=sys.stderr)
+    sys.exit(2)
+
+
+choose_backend()
 with hold_back_output():
     import keras
-    import tensorflow  # noqa: F401  Keras and TensorBoard import it later, with any backend
 
 DATA_FILE = Path(__file__).resolve().parent / "data" / "mnist.pkl.gz"
 LARGEST_DATA = 448 * 2**20  # bytes of a pickle after decompression; MNIST in float64 needs 439e6
@@ -98,12 +120,6 @@ def written_beside(path: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
-def write_json(content: dict, path: Path) -> None:
-    """Write a dictionary as JSON."""
-    with written_beside(path) as file:
-        file.write_text(json.dumps(content, indent=2) + "\n")
-
-
 def one_line(error: Exception) -> str:
     """The beginning of an error's message, in which a broken file may put anything."""
     first = f"{error} ".splitlines()[0]
@@ -137,15 +153,6 @@ def one_cycle(peak: float, *, steps: int, warmup: float) -> keras.optimizers.sch
         warmup_steps=warmup_steps,
         decay_steps=max(1, steps - warmup_steps),
     )
-
-
-def check_patience(patience: int | None, schedule: str) -> None:
-    """Raise SettingError where a training may end early, but its schedule knows only one end."""
-    if patience and schedule != "constant":
-        raise SettingError(
-            f"--patience {patience} goes with --schedule constant: one cycle ends with the epochs "
-            f"that are planned"
-        )
 
 
 def peak_learning_rate(

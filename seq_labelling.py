@@ -169,7 +169,7 @@ def main(config: Config) -> dict[str, float]:
     )
     if config.start_from:  # a second training, of a network that was saved
         saved.start_from(config.start_from, network)
-    common.check_patience(config.patience, config.schedule)
+    training.check_patience(config.patience, config.schedule)
     peak = config.learning_rate or common.peak_learning_rate(
         PEAKS, optimizer=config.optimizer, schedule=config.schedule, cell=config.cell
     )

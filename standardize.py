@@ -30,12 +30,18 @@ import keras
 import numpy as np
 from keras import layers
 from pydantic import PositiveFloat, PositiveInt
-from tensorboard.plugins.hparams import api as hparams
 
 from classic import classif_rnn_network
 from support import command_line, devices, digits, plots, report, run_folder, saved, training
 from support.run_folder import Run
 from support.settings import RunConfig, Share
+
+try:  # TensorFlow writes what TensorBoard reads, with any backend
+    with common.hold_back_output():
+        import tensorflow as tf
+        from tensorboard.plugins.hparams import api as hparams
+except ModuleNotFoundError:
+    tf = None
 
 SCALINGS = "raw", "unit", "standardized"
 GOALS = 0.97, 0.985  # validation accuracies, to compare how soon they are reached
@@ -108,10 +114,7 @@ class LogBatches(keras.callbacks.Callback):
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        from tensorflow import summary
-
-        self.summary = summary
-        self.writer = summary.create_file_writer(str(folder / "batches"))
+        self.writer = tf.summary.create_file_writer(str(folder / "batches"))
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations.value))
@@ -121,13 +124,22 @@ class LogBatches(keras.callbacks.Callback):
         if self.step % 10 == 0:
             with self.writer.as_default(self.step):
                 for name, value in logs.items():
-                    self.summary.scalar(f"batch_{name}", value)
-                self.summary.scalar(
-                    "batch_learning_rate", float(self.model.optimizer.learning_rate)
-                )
+                    tf.summary.scalar(f"batch_{name}", value)
+                tf.summary.scalar("batch_learning_rate", float(self.model.optimizer.learning_rate))
 
     def on_train_end(self, logs: dict | None = None) -> None:
         self.writer.close()
+
+
+def tensorboard_callbacks(config: Config, folder: Path) -> list[keras.callbacks.Callback]:
+    """Make the callbacks that write for TensorBoard during a training."""
+    settings = {name: getattr(config, name) for name in SETTINGS_SHOWN}
+    trial = f"{config.scaling} {folder.parent.name}"
+    return [
+        keras.callbacks.TensorBoard(folder, histogram_freq=1),  # figures and weights, every epoch
+        LogBatches(folder),
+        hparams.KerasCallback(str(folder), settings, trial_id=trial),  # a row of its table
+    ]
 
 
 def log_graph(network: keras.Model, folder: Path) -> None:
@@ -135,8 +147,6 @@ def log_graph(network: keras.Model, folder: Path) -> None:
     if keras.backend.backend() != "tensorflow":
         print("in TensorBoard, choose the conceptual graph: that of operations needs TensorFlow")
         return
-    import tensorflow as tf
-
     pixels = tf.TensorSpec(network.input_shape, network.inputs[0].dtype)
     answer = tf.function(lambda pixels: network(pixels, training=False))
     with tf.summary.create_file_writer(str(folder / "train")).as_default():  # where Keras writes
@@ -145,28 +155,24 @@ def log_graph(network: keras.Model, folder: Path) -> None:
 
 def log_result(folder: Path, metrics: dict[str, float]) -> None:
     """Add the figures of the test and the pictures of a run to its TensorBoard log."""
-    from tensorflow import io, summary
-
-    with summary.create_file_writer(str(folder)).as_default(step=0):
+    with tf.summary.create_file_writer(str(folder)).as_default(step=0):
         hparams.hparams_config(
             hparams=[hparams.HParam(name) for name in SETTINGS_SHOWN],
             metrics=[hparams.Metric(name) for name in FIGURES_SHOWN],
         )
         for name, value in metrics.items():
             if value is not None:
-                summary.scalar(name, value)
+                tf.summary.scalar(name, value)
         for picture in sorted(folder.glob("*.png")):
-            summary.image(picture.stem, io.decode_png(picture.read_bytes(), channels=3)[None])
+            tf.summary.image(picture.stem, tf.io.decode_png(picture.read_bytes(), channels=3)[None])
 
 
 def build_network(config: Config, train: common.Examples) -> keras.Model:
     """Build the network that reads one scaling of the pixels."""
     common.set_seed(config.seed)
     devices.distribute(config.batch_size)  # several devices, if any, share each batch
-    T, D = train.x.shape[1:]
     network = classif_rnn_network(
-        T,
-        D,
+        *train.x.shape[1:],
         cell=config.cell,
         units=config.units,
         depth=config.depth,
@@ -189,9 +195,8 @@ def train_network(
     )
     learning_rate = config.learning_rate
     if config.schedule == "one-cycle":
-        learning_rate = common.one_cycle(
-            learning_rate, steps=config.epochs * len(batches), warmup=config.warmup
-        )
+        updates = config.epochs * len(batches)
+        learning_rate = common.one_cycle(learning_rate, steps=updates, warmup=config.warmup)
     network.compile(
         optimizer=common.optimizer(
             config.optimizer, learning_rate=learning_rate, clip_norm=config.clip_norm
@@ -200,10 +205,9 @@ def train_network(
         metrics=["accuracy"],  # the answer is the digit with the largest logit
     )
     run_folder.save_settings(config.of_the_run(), run.folder)
-    settings = {name: getattr(config, name) for name in SETTINGS_SHOWN}
     network.summary()
     run.restore(network, steps_per_epoch=len(batches))  # with --resume: go on after its last epoch
-    if not run.epochs:
+    if tf and not run.epochs:
         log_graph(network, run.folder)
     network.fit(
         batches,
@@ -215,11 +219,7 @@ def train_network(
             training.StartEpoch(batches),  # composes the epoch
             training.StopOnInfiniteLoss(),  # ends a training that has failed
             training.StopEarly(run, monitor="val_accuracy", mode="max", patience=config.patience),
-            keras.callbacks.TensorBoard(run.folder, histogram_freq=1),  # each epoch, with weights
-            LogBatches(run.folder),
-            hparams.KerasCallback(  # a row of TensorBoard's table
-                str(run.folder), settings, trial_id=f"{config.scaling} {run.folder.parent.name}"
-            ),
+            *(tensorboard_callbacks(config, run.folder) if tf else []),
             training.KeepBest(run, monitor="val_accuracy", mode="max"),  # writes model.keras
             training.Checkpoint(run),  # writes checkpoint.keras, for --resume, and history.csv
         ],
@@ -246,7 +246,8 @@ def score(train: common.Examples, test: common.Examples, run: Run) -> dict[str, 
         reached = np.flatnonzero(np.array(run.history["val_accuracy"]) >= goal)
         metrics[f"epochs_to_{goal}"] = int(reached[0]) + 1 if len(reached) else None
     metrics = report.finish(run, metrics)
-    log_result(run.folder, metrics)
+    if tf:
+        log_result(run.folder, metrics)
     return metrics
 
 
@@ -258,7 +259,7 @@ def main(config: Config) -> dict[str, dict[str, float | None]]:
         config.data, train_size=config.train_size, test_size=config.test_size
     )
     scalings = SCALINGS if config.scaling == "all" else [config.scaling]
-    common.check_patience(config.patience, config.schedule)
+    training.check_patience(config.patience, config.schedule)
     peak = config.learning_rate or common.peak_learning_rate(
         PEAKS, optimizer=config.optimizer, schedule=config.schedule, cell=config.cell
     )
@@ -269,10 +270,7 @@ def main(config: Config) -> dict[str, dict[str, float | None]]:
     build_network(config.model_copy(update={"scaling": scalings[0]}), train)
     # The folder, named after this script and the time, and in it config.json.
     whole = run_folder.open_run(
-        __file__,
-        settings=config.of_the_run(),
-        output=config.output,
-        resume=config.resume,
+        __file__, settings=config.of_the_run(), output=config.output, resume=config.resume
     )
     runs = {scaling: Run(whole.folder / scaling) for scaling in scalings}
     # Ctrl-C ends the script here and prints the command that goes on after the last whole epoch.
@@ -286,13 +284,15 @@ def main(config: Config) -> dict[str, dict[str, float | None]]:
     metrics = {}
     for scaling, run in runs.items():
         print(f"\ntest on {scaling} pixels")
-        # The test images are used here only.
-        metrics[scaling] = score(train, test, run)
-    common.write_json(metrics, whole.folder / "metrics.json")
+        metrics[scaling] = score(train, test, run)  # the test images are used here only
+    run_folder.write_json(metrics, whole.folder / "metrics.json")
     with common.written_beside(whole.folder / run_folder.LAST_FILE) as path:
         plots.comparison({scaling: run.history for scaling, run in runs.items()}, path)
     report.comparison(metrics, GOALS)
-    print(f"\nTo look at the training, type: tensorboard --logdir {whole.folder}")
+    if tf:
+        print(f"\nTo look at the training, type: tensorboard --logdir {whole.folder}")
+    else:
+        print("\nnothing was written for TensorBoard: its logs need TensorFlow, which is missing")
     return metrics
 
 

@@ -217,7 +217,7 @@ def comparison(metrics: dict[str, dict[str, float | None]], goals: Sequence[floa
 def finish(run: Run, metrics: dict[str, float]) -> dict[str, float]:
     """Write metrics.json and learning_curves.png, say where they are, return the metrics."""
     metrics = metrics | run.state
-    common.write_json(metrics, run.folder / "metrics.json")
+    run_folder.write_json(metrics, run.folder / "metrics.json")
     with common.written_beside(run.folder / run_folder.LAST_FILE) as path:
         plots.learning_curves(run.history, path)
     print(f"\ntrained in {run.seconds:.1f} s")

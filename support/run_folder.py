@@ -3,6 +3,8 @@
 import contextlib
 import csv
 import json
+import platform
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import common
 
 import keras
+import numpy as np
 
 from support import processes
 
@@ -89,7 +92,7 @@ class Run:
             writer = csv.DictWriter(file, ["epoch", *sorted(self.epochs[-1])])
             writer.writeheader()
             writer.writerows({"epoch": i, **row} for i, row in enumerate(self.epochs))
-        common.write_json(self.state, self.folder / "metrics.json")
+        write_json(self.state, self.folder / "metrics.json")
         with common.written_beside(self.folder / "checkpoint.keras") as path:
             network.save(path)
 
@@ -108,10 +111,17 @@ class Run:
             raise common.Interrupted(str(self.folder)) from None
 
 
+def write_json(content: dict | list, path: Path) -> None:
+    """Write a dictionary or a list as JSON."""
+    with common.written_beside(path) as file:
+        file.write_text(json.dumps(content, indent=2) + "\n")
+
+
 def open_run(script: str, *, settings: dict, output: Path, resume: Path | None) -> Run:
     """Make the folder OUTPUT/SCRIPT/TIME, which nobody else has, and write config.json into it.
 
-    To resume a run, take its folder, if it was made with the same settings.
+    To resume a run, take its folder, if it was made with the same settings. In versions.json stand
+    the backend and the versions, apart from the settings: another backend may resume a run.
 
     Args:
         script: path of the script that runs.
@@ -124,6 +134,7 @@ def open_run(script: str, *, settings: dict, output: Path, resume: Path | None) 
     """
     if resume:
         _check_resumable(resume, Path(script).name, settings)
+        _note_versions(resume)
         return Run(resume)
     parent = output / Path(script).stem
     name = time.strftime("%Y-%m-%d_%H-%M-%S")
@@ -135,6 +146,7 @@ def open_run(script: str, *, settings: dict, output: Path, resume: Path | None) 
                 folder.mkdir()
                 break
         save_settings(settings, folder)
+        _note_versions(folder)
     except OSError as error:
         raise common.SettingError(f"--output {output} can't be written: {error}") from None
     return Run(folder)
@@ -143,7 +155,22 @@ def open_run(script: str, *, settings: dict, output: Path, resume: Path | None) 
 def save_settings(settings: dict, folder: Path) -> None:
     """Write the settings of a run to config.json in its folder, which is made if it is missing."""
     folder.mkdir(exist_ok=True)
-    common.write_json(settings, folder / "config.json")
+    write_json(settings, folder / "config.json")
+
+
+def _note_versions(folder: Path) -> None:
+    """Note in versions.json with which backend and versions a run begins, or goes on."""
+    backend = keras.backend.backend()
+    versions = {"backend": backend, "python": platform.python_version()} | {
+        library.__name__: library.__version__ for library in (keras, sys.modules[backend], np)
+    }
+    path = folder / "versions.json"
+    try:
+        noted = json.loads(path.read_text())
+    except (OSError, ValueError):  # none yet, or damaged, which need not stop the run
+        noted = []
+    if versions not in noted:
+        write_json([*noted, versions], path)
 
 
 def _check_resumable(folder: Path, script: str, now: dict) -> None:

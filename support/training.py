@@ -158,6 +158,15 @@ class StopEarly(keras.callbacks.EarlyStopping):
             self.on_epoch_end(epoch, figures)
 
 
+def check_patience(patience: int | None, schedule: str) -> None:
+    """Raise SettingError where a training may end early, but its schedule knows only one end."""
+    if patience and schedule != "constant":
+        raise common.SettingError(
+            f"--patience {patience} goes with --schedule constant: one cycle ends with the epochs "
+            f"that are planned"
+        )
+
+
 class Checkpoint(keras.callbacks.Callback):
     """Save a run after every epoch, so that it can go on from there to the same end.
 

@@ -3,6 +3,7 @@
 import copyreg
 import gzip
 import io
+import json
 import lzma
 import os
 import pickle
@@ -35,6 +36,60 @@ def test_held_back_lines_are_shown_only_after_an_error(capfd):
         import_noisily(ImportError())
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "noise\nafter\n"
+
+
+@pytest.mark.parametrize(
+    ("variable", "named", "installed", "chosen"),
+    [
+        ("jax", "tensorflow", "tensorflow jax", "jax"),  # the user's word counts
+        ("", "jax", "tensorflow jax", "jax"),
+        ("", "tensorflow", "jax", "jax"),  # as Keras writes it unasked
+        ("", "jax", "tensorflow", "tensorflow"),
+        ("", "torch", "tensorflow jax torch", "torch"),
+        ("", None, "tensorflow jax", "tensorflow"),
+        ("", None, "jax", "jax"),
+        ("", ["jax"], "tensorflow jax", "tensorflow"),  # damaged
+        ("", "", "jax", "jax"),
+    ],
+)
+def test_the_backend_is_one_that_is_installed(
+    variable, named, installed, chosen, tmp_path, monkeypatch
+):
+    only(installed, variable, tmp_path, monkeypatch)
+    if named is not None:
+        (tmp_path / "keras.json").write_text(json.dumps({"backend": named}))
+    common.choose_backend()
+    assert os.environ["KERAS_BACKEND"] == chosen
+
+
+def only(installed, variable, folder, monkeypatch):
+    """Pretend that of all backends only some are installed, and that Keras's folder is another."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name in installed.split())
+    monkeypatch.setenv("KERAS_BACKEND", variable)
+    monkeypatch.setenv("KERAS_HOME", str(folder))
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '"backend"'])
+def test_a_damaged_choice_of_keras_is_none(content, tmp_path, monkeypatch):
+    only("jax", "", tmp_path, monkeypatch)
+    (tmp_path / "keras.json").write_text(content)
+    common.choose_backend()
+    assert os.environ["KERAS_BACKEND"] == "jax"
+
+
+@pytest.mark.parametrize(
+    ("variable", "message"),
+    [
+        ("", "neither TensorFlow nor JAX is installed: pip install -r requirements.txt\n"),
+        ("jax", "KERAS_BACKEND=jax: it is not installed: pip install -r requirements.txt\n"),
+        ("a.b", "KERAS_BACKEND=a.b: it is not installed: pip install -r requirements.txt\n"),
+    ],
+)
+def test_a_backend_that_is_missing_is_one_line(variable, message, tmp_path, monkeypatch, capsys):
+    only("torch", variable, tmp_path, monkeypatch)
+    with pytest.raises(SystemExit, match="2"):
+        common.choose_backend()
+    assert capsys.readouterr().err == message
 
 
 def test_one_cycle_climbs_and_falls():
@@ -107,13 +162,6 @@ def test_a_good_learning_rate_is_looked_up():
             SettingError, match=r"no good learning rate .* name one with --learning"
         ):
             peak(**settings)
-
-
-def test_patience_goes_with_a_constant_rate():
-    common.check_patience(2, "constant")
-    common.check_patience(None, "one-cycle")
-    with pytest.raises(SettingError, match="--patience 2 goes with --schedule constant"):
-        common.check_patience(2, "one-cycle")
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

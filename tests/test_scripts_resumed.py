@@ -190,7 +190,8 @@ def test_a_full_disk_is_one_line_and_no_half_file(tmp_path):
     assert process.returncode == 1
     assert errors.count("\n") == 1
     assert "can't be written" in errors
-    assert sorted(path.name for path in only_run(tmp_path / "runs").iterdir()) == ["config.json"]
+    written = sorted(path.name for path in only_run(tmp_path / "runs").iterdir())
+    assert written == ["config.json", "versions.json"]
 
 
 def test_a_run_folder_that_is_deleted_is_one_line(tmp_path, monkeypatch, capfd):

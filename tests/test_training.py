@@ -33,6 +33,13 @@ def test_batches_depend_on_seed_and_epoch_alone():
         assert np.array_equal(order, np.concatenate([batch.x for batch in other])) is same
 
 
+def test_patience_goes_with_a_constant_rate():
+    training.check_patience(2, "constant")
+    training.check_patience(None, "one-cycle")
+    with pytest.raises(common.SettingError, match="--patience 2 goes with --schedule constant"):
+        training.check_patience(2, "one-cycle")
+
+
 def ragged(lengths):
     strips = np.empty(len(lengths), object)
     strips[:] = [np.full((length, 6), index, np.uint8) for index, length in enumerate(lengths)]
