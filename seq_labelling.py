@@ -21,7 +21,7 @@ import functools
 import sys
 from typing import Literal
 
-import common  # before Keras, because it keeps TensorFlow's start quiet
+import common  # before Keras: it chooses the backend and keeps its start quiet
 
 import keras
 import numpy as np

@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-import common  # before Keras, because it keeps TensorFlow's start quiet
+import common  # before Keras: it chooses the backend and keeps its start quiet
 
 import keras
 import numpy as np
