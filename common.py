@@ -3,7 +3,6 @@
 import contextlib
 import gc
 import gzip
-import importlib.util
 import io
 import json
 import lzma
@@ -14,6 +13,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO, ClassVar, NamedTuple
 
@@ -50,10 +50,9 @@ def hold_back_output() -> Iterator[None]:
 
 
 def choose_backend() -> None:
-    """Name Keras's backend in KERAS_BACKEND, where the user has not.
+    """Name in KERAS_BACKEND, where the user has not, the first backend that is installed.
 
-    It is that of keras.json, else TensorFlow, else JAX: the first that is installed. Keras alone
-    would insist on that of keras.json, into which it writes "tensorflow" unasked.
+    It is that of keras.json, into which Keras writes "tensorflow" unasked, else TensorFlow or JAX.
     """
     chosen = os.environ.get("KERAS_BACKEND")
     try:
@@ -61,17 +60,18 @@ def choose_backend() -> None:
         named = json.loads((folder / "keras.json").read_text())["backend"]
     except (OSError, RuntimeError, ValueError, KeyError, TypeError):  # no such file, or damaged
         named = ""
-    for backend in [chosen] if chosen else [named, "tensorflow", "jax"]:
-        if str(backend).isidentifier() and importlib.util.find_spec(backend):
-            os.environ["KERAS_BACKEND"] = backend
-            return
-    missing = f"KERAS_BACKEND={chosen}: it" if chosen else "neither TensorFlow nor JAX"
-    print(f"{missing} is not installed: pip install -r requirements.txt", file=sys.stderr)
-    sys.exit(2)
+    names = [chosen] if chosen else [named, "tensorflow", "jax"]
+    installed = [name for name in names if str(name).isidentifier() and find_spec(name)]
+    if not installed:
+        print(f"no {chosen or 'tensorflow or jax'} is installed: see README.md", file=sys.stderr)
+        sys.exit(2)
+    os.environ["KERAS_BACKEND"] = installed[0]
 
 
 choose_backend()
 with hold_back_output():
+    with contextlib.suppress(ModuleNotFoundError):
+        import tensorflow  # Keras and TensorBoard import it later, with any backend
     import keras
 
 DATA_FILE = Path(__file__).resolve().parent / "data" / "mnist.pkl.gz"
@@ -131,8 +131,6 @@ def set_seed(seed: int) -> None:
     keras.utils.clear_session()  # names of layers begin from 1 again
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow":
-        import tensorflow
-
         tensorflow.config.experimental.enable_op_determinism()
 
 
