@@ -166,8 +166,8 @@ def _note_versions(folder: Path) -> None:
     }
     path = folder / "versions.json"
     try:
-        noted = json.loads(path.read_text())
-    except (OSError, ValueError):  # none yet, or damaged, which need not stop the run
+        noted = list(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):  # none yet, or damaged, which need not stop the run
         noted = []
     if versions not in noted:
         write_json([*noted, versions], path)

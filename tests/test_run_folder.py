@@ -45,7 +45,8 @@ def test_another_version_is_noted_beside_the_first_and_refused_by_nobody(folder,
     assert resume(folder) == [first, first | {"numpy": "1000"}]
 
 
-def test_damaged_versions_do_not_stop_a_run(folder):
+@pytest.mark.parametrize("content", ["", "[", "{}", "5", "null"])
+def test_damaged_versions_do_not_stop_a_run(content, folder):
     (first,) = resume(folder)
-    (folder / "versions.json").write_text("[")
+    (folder / "versions.json").write_text(content)
     assert resume(folder) == [first]
