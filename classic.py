@@ -13,9 +13,9 @@ on 2 cores.
 
 It prints the network, the figures of every epoch and of the test, and ten answers beside the
 truth. It writes a folder runs/classic/TIME: model.keras, the network of the best epoch;
-history.csv and metrics.json, the figures; config.json, the settings; checkpoint.keras, to go on
-from; and pictures: learning_curves.png, misread.png, confusion_matrix.png and, for one direction,
-reading.png.
+history.csv and metrics.json, the figures; config.json, the settings; versions.json, the versions of
+the libraries; checkpoint.keras, to go on from; and pictures: learning_curves.png, misread.png,
+confusion_matrix.png and, for one direction, reading.png.
 """
 
 import functools

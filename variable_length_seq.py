@@ -13,8 +13,9 @@ no error, by greedy decoding, after 1 to 2 minutes of training on 2 cores.
 
 It prints the network, the figures of every epoch and of the test, and ten answers beside the
 truth. It writes a folder runs/variable_length_seq/TIME: model.keras, the network of the best epoch;
-history.csv and metrics.json, the figures; config.json, the settings; checkpoint.keras, to go on
-from; and pictures: learning_curves.png, misread.png, alignment.png and padding.png.
+history.csv and metrics.json, the figures; config.json, the settings; versions.json, the versions of
+the libraries; checkpoint.keras, to go on from; and pictures: learning_curves.png, misread.png,
+alignment.png and padding.png.
 """
 
 import functools

@@ -255,13 +255,11 @@ def print_step() -> None:
 
 
 def print_profile() -> None:
-    """Print on which operations the cores are busy during a step of lesson 1's default network."""
+    """Print on which operations the cores are busy during a step."""
     import tensorflow as tf
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-    from classic import Config
-
-    _, train = make_classifier(units=Config().units)
+    _, train = make_classifier()
     with tempfile.TemporaryDirectory() as folder:
         tf.profiler.experimental.start(folder)
         train(STEPS)
@@ -279,7 +277,7 @@ def print_profile() -> None:
                         continue
                     parts = [part for part, kinds in PARTS.items() if kind in kinds]
                     seconds[parts[0] if parts else "other"] += event.duration_ps / 1e12
-    print(f"\n| GRU {Config().units}, batch {BATCH}: a step | both cores | share |\n|---|---|---|")
+    print(f"\n| GRU 192, batch {BATCH}: a step | both cores | share |\n|---|---|---|")
     for part, value in seconds.most_common():
         share = value / seconds.total()
         print(f"| {part} | {value / STEPS * 1e3:.1f} ms | {share:.0%} |")
