@@ -14,9 +14,9 @@ With its default settings 98.5% of the test images are read right where pixels a
 98.2% where they are from 0 to 1 and 88% where they are raw, after half a minute each.
 
 It prints each network, the figures of every epoch and test, ten answers beside the truth, and a
-table of all. It writes a folder runs/standardize/TIME with config.json, metrics.json and
-learning_curves.png of all, and in it one for each scaling: the files that lesson 1 writes, but for
-reading.png, and what TensorBoard reads.
+table of all. It writes a folder runs/standardize/TIME with config.json, versions.json, metrics.json
+and learning_curves.png of all, and in it one for each scaling: the files that lesson 1 writes, but
+for reading.png and versions.json, and what TensorBoard reads.
 """
 
 import functools
@@ -37,9 +37,8 @@ from support.run_folder import Run
 from support.settings import RunConfig, Share
 
 try:  # TensorFlow writes what TensorBoard reads, with any backend
-    with common.hold_back_output():
-        import tensorflow as tf
-        from tensorboard.plugins.hparams import api as hparams
+    import tensorflow as tf
+    from tensorboard.plugins.hparams import api as hparams
 except ModuleNotFoundError:
     tf = None
 

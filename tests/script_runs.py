@@ -4,9 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+TENSORFLOW = find_spec("tensorflow") is not None  # else standardize.py writes no logs
 
 
 def start(script, arguments, data, output, code="", **environment):

@@ -14,9 +14,8 @@ import keras
 import numpy as np
 import pytest
 import script_runs
-from script_runs import only_run
+from script_runs import TENSORFLOW, only_run
 
-import standardize
 from support import digits, strips
 from variable_length_seq import pad
 
@@ -65,7 +64,7 @@ Run.save = lambda self, network: os.kill(os.getpid(), signal.SIGKILL)
 
 
 def start(script, arguments, data, output, variables=None, code="", backend="jax"):
-    pytest.importorskip(backend, reason="pip install -r requirements-jax.txt")
+    pytest.importorskip(backend, reason=f"no {backend} is installed: see README.md")
     environment = {f"KERAS_DISTRIBUTION_{name}": value for name, value in (variables or {}).items()}
     # What one test has compiled, the next need not.
     environment["JAX_COMPILATION_CACHE_DIR"] = str(data.parent / "compiled")
@@ -184,7 +183,7 @@ def test_several_devices_of_one_process_share_the_batches(data, tmp_path, monkey
         assert errors == ""
         folder = only_run(output) / "standardized"
         histories.append(read_history(folder))
-        for name in ("train", "validation", "batches") if standardize.tf else ():
+        for name in ("train", "validation", "batches") if TENSORFLOW else ():
             (events,) = (folder / name).glob("events.*")
             assert b"loss" in events.read_bytes()
     np.testing.assert_allclose(*histories, rtol=1e-4, atol=0.011)

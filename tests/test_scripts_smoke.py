@@ -1,6 +1,5 @@
 """Each script run as a user runs it, in a process of its own: what it prints and writes."""
 
-import importlib.util
 import json
 import re
 import runpy
@@ -13,6 +12,7 @@ import common
 
 import numpy as np
 import pytest
+from script_runs import TENSORFLOW
 
 from support import digits, strips
 from variable_length_seq import pad
@@ -30,7 +30,6 @@ FILES = {
     "variable_length_seq": COMMON_FILES | {"versions.json", "alignment.png", "padding.png"},
     "standardize": COMMON_FILES | {"confusion_matrix.png"},
 }
-TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
 if TENSORFLOW:
     FILES["standardize"] |= {"train", "validation", "batches"}  # for TensorBoard
 SCRIPTS = list(FILES)
