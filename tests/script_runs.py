@@ -1,6 +1,7 @@
 """Runs of a script in a process of its own, for several test files."""
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -31,6 +32,16 @@ def start(script, arguments, data, output, code="", **environment):
         # Ctrl-C works also where the tests themselves were started with it ignored, as by nohup.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
+
+
+def run_in_process(script, arguments, monkeypatch):
+    """Run a script as `python script arguments` does; return its exit code."""
+    monkeypatch.setattr(sys, "argv", [str(script), *map(str, arguments)])
+    try:
+        runpy.run_path(str(script), run_name="__main__")
+    except SystemExit as exit:
+        return exit.code
+    return 0
 
 
 def only_run(output):

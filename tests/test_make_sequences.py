@@ -1,5 +1,6 @@
 """data/make_sequences.py: two files of sequences that both sequence lessons read."""
 
+import functools
 import hashlib
 import pickle
 import re
@@ -11,6 +12,7 @@ import common
 
 import numpy as np
 import pytest
+from script_runs import run_in_process
 
 from support import digits, strips
 
@@ -18,16 +20,24 @@ ROOT = Path(__file__).parent.parent
 FILES = "seqDigits.pkl", "seqDigitsVar.pkl"
 
 
-def make(*options):
-    command = [sys.executable, ROOT / "data" / "make_sequences.py", *map(str, options)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+SCRIPT = ROOT / "data" / "make_sequences.py"
+
+
+@pytest.fixture
+def make(monkeypatch):
+    return functools.partial(run_in_process, SCRIPT, monkeypatch=monkeypatch)
+
+
+def make_in_a_process_of_its_own(*options):
+    command = [sys.executable, SCRIPT, *map(str, options)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
 
 
 @pytest.fixture(scope="module")
 def made(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sequences")
-    ran = make("--data", data, "--output", folder)
-    assert ran.returncode == 0, ran.stderr
+    make_in_a_process_of_its_own("--data", data, "--output", folder)
     return folder
 
 
@@ -71,21 +81,21 @@ def test_the_lessons_read_them(name, made):
     assert [[label - 1 for label in row if label] for row in test.y] == test_y
 
 
-def test_size_seed_and_lengths_are_options(made, data, tmp_path):
+def test_size_seed_and_lengths_are_options(make, data, tmp_path, capsys):
     options = ["--data", data, "--output", tmp_path, "--train-size", 12, "--test-size", 3]
-    assert make(*options, "--seed", 1, "--digits", 3, "--shortest", 4).returncode == 0
+    options += ["--digits", 3, "--shortest", 4]
+    assert make([*options, "--seed", 1]) == 0
     for name, lengths in zip(FILES, ({3}, {4, 5}), strict=True):
         (x, y), (test_x, _) = pickle.loads((tmp_path / name).read_bytes())
         assert (len(x), len(test_x)) == (12, 3)
         assert {len(labels) for labels in y} == lengths
     before = [(tmp_path / name).read_bytes() for name in FILES]
     (tmp_path / FILES[0]).unlink()
-    ran = make(*options, "--seed", 2, "--digits", 3, "--shortest", 4)
-    assert ran.returncode == 2
-    assert "seqDigitsVar.pkl exists and holds something else" in ran.stderr
+    assert make([*options, "--seed", 2]) == 2
+    assert "seqDigitsVar.pkl exists and holds something else" in capsys.readouterr().err
     assert not (tmp_path / FILES[0]).exists()  # neither is written
     assert (tmp_path / FILES[1]).read_bytes() == before[1]
-    assert make(*options, "--seed", 1, "--digits", 3, "--shortest", 4).returncode == 0
+    assert make([*options, "--seed", 1]) == 0
     assert [(tmp_path / name).read_bytes() for name in FILES] == before
 
 
@@ -99,18 +109,17 @@ def test_size_seed_and_lengths_are_options(made, data, tmp_path):
         (["--seed", "-1"], "greater than or equal to 0"),
     ],
 )
-def test_a_bad_setting_is_one_message(options, message, data, tmp_path):
-    ran = make("--data", data, "--output", tmp_path / "new", *options)
-    assert ran.returncode == 2
-    assert message in ran.stderr
-    assert "Traceback" not in ran.stderr
+def test_a_bad_setting_is_one_message(options, message, make, data, tmp_path, capsys):
+    assert make(["--data", data, "--output", tmp_path / "new", *options]) == 2
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert "Traceback" not in errors
     assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.slow
 def test_by_default_they_are_made_of_mnist_and_have_the_checksums_of_the_page(tmp_path):
-    ran = make("--output", tmp_path)
-    assert ran.returncode == 0, ran.stderr
+    make_in_a_process_of_its_own("--output", tmp_path)
     page = (common.DATA_FILE.parent / "README.md").read_text()
     for name in FILES:
         (expected,) = re.findall(rf"^ +([0-9a-f]{{64}})  {re.escape(name)}$", page, re.MULTILINE)

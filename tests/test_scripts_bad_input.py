@@ -1,7 +1,6 @@
 """Bad input: every script ends with one message and an exit code, and writes nothing."""
 
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -9,20 +8,11 @@ from pathlib import Path
 import common  # noqa: F401
 
 import pytest
+from script_runs import run_in_process
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["--train-size", "512", "--test-size", "256", "--epochs", "1"]
 SCRIPTS = "classic", "seq_labelling", "variable_length_seq", "standardize"
-
-
-def run_in_process(script, arguments, monkeypatch):
-    """Run a script as `python script arguments` does; return its exit code."""
-    monkeypatch.setattr(sys, "argv", [str(script), *map(str, arguments)])
-    try:
-        runpy.run_path(str(script), run_name="__main__")
-    except SystemExit as exit:
-        return exit.code
-    return 0
 
 
 # -- bad input --------------------------------------------------------------------------------
