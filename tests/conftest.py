@@ -1,6 +1,17 @@
 """What several test files share."""
 
+import os
 import pickle
+import tempfile
+
+# JAX compiles every step for every shape, which takes most of a short test. So it does not make
+# the code faster than it needs to be; and what one test has compiled, the next need not, in the
+# processes that the tests start and in those that share the tests, which read this file later.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    compiled = tempfile.TemporaryDirectory()
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import pytest
 

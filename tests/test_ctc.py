@@ -2,10 +2,6 @@
 
 import functools
 import itertools
-import os
-import re
-import subprocess
-import sys
 
 from common import DataError
 
@@ -256,18 +252,3 @@ def test_align_keeps_all_labels_and_shows_an_error_only_where_there_is_one():
         differences = sum(one != other for one, other in pairs)
         assert differences >= int(ctc.edit_distances(truth[None], reading[None])[0])
         assert (differences == 0) == np.array_equal(truth, reading)
-
-
-@pytest.mark.slow
-def test_rates_and_metrics_are_the_same_with_jax():
-    pytest.importorskip("jax", reason="pip install -r requirements-jax.txt")
-    chosen = ["-k", "metrics or rates", "-m", "not slow"]
-    ran = subprocess.run(
-        [sys.executable, "-m", "pytest", __file__, *chosen, "--numprocesses=0", "-q"],
-        env=os.environ | {"KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stdout
-    assert re.search(r"^4 passed", ran.stdout, re.MULTILINE)

@@ -1,5 +1,6 @@
 """Runs that are interrupted go on to the same end, and what they wrote is never half a file."""
 
+import functools
 import importlib
 import json
 import os
@@ -35,13 +36,26 @@ MORE = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def call(data):
     def call(script, **settings):
         module = importlib.import_module(script)
         return module.main(module.Config(**TINY | MORE[script] | {"data": data} | settings))
 
     return call
+
+
+@pytest.fixture(scope="module")
+def finished(call, tmp_path_factory):
+    """A function that gives the folder of a run of a script that nothing interrupted."""
+
+    @functools.cache
+    def finished(script):
+        output = tmp_path_factory.mktemp("finished")
+        call(script, output=output)
+        return only_run(output)
+
+    return finished
 
 
 def assert_same_run(one, other):
@@ -86,21 +100,20 @@ def interrupted(call, script, monkeypatch, **settings):
 
 
 @pytest.mark.parametrize("script", MORE)
-def test_an_interrupted_run_goes_on_to_the_same_end(script, call, tmp_path, monkeypatch):
-    call(script, output=tmp_path / "whole")
+def test_an_interrupted_run_goes_on_to_the_same_end(script, call, finished, tmp_path, monkeypatch):
+    whole = finished(script)
     folder = interrupted(call, script, monkeypatch, output=tmp_path / "parts")
     assert folder == only_run(tmp_path / "parts")
     call(script, output=tmp_path / "parts", resume=folder)
-    assert_same_run(only_run(tmp_path / "whole"), folder)
+    assert_same_run(whole, folder)
     with pytest.raises(SettingError, match="that run is finished"):
         call(script, resume=folder)
 
 
 @pytest.mark.parametrize("script", MORE)
-def test_a_second_training_goes_on_from_the_first(script, call, tmp_path, monkeypatch):
+def test_a_second_training_goes_on_from_the_first(script, call, finished, tmp_path, monkeypatch):
     """It begins with the weights that were saved, and can itself be interrupted."""
-    call(script, output=tmp_path / "first")
-    (saved,) = tmp_path.glob("first/**/model.keras")
+    (saved,) = finished(script).rglob("model.keras")
     first = keras.saving.load_model(saved).get_weights()
     call(script, start_from=saved, epochs=1, learning_rate=1e-9, output=tmp_path / "still")
     (path,) = tmp_path.glob("still/**/model.keras")
@@ -212,31 +225,26 @@ def test_a_run_folder_that_is_deleted_is_one_line(tmp_path, monkeypatch, capfd):
 # -- what cannot be resumed -------------------------------------------------------------------
 
 
-@pytest.fixture
-def finished(call, tmp_path):
-    call("classic", output=tmp_path / "finished")
-    return only_run(tmp_path / "finished")
-
-
 def test_other_settings_are_refused_by_name(call, finished):
+    folder = finished("classic")
     for settings, message in (
         ({"units": 5}, "units 4, not 5"),
         ({"epochs": 4}, "epochs 3, not 4"),  # the learning rate falls to 0 at the end
         ({"seed": 1, "warmup": 0.0}, "seed 0, not 1, warmup 0.3, not 0.0"),
     ):
         with pytest.raises(SettingError, match=message):
-            call("classic", resume=finished, **settings)
+            call("classic", resume=folder, **settings)
     for script in "seq_labelling", "variable_length_seq", "standardize":
         with pytest.raises(SettingError, match=rf"there is no run of {script}.py"):
-            call(script, resume=finished)
+            call(script, resume=folder)
 
 
-def test_a_run_before_a_setting_was_added_is_refused(call, finished):
-    config = json.loads((finished / "config.json").read_text())
+def test_a_run_before_a_setting_was_added_is_refused(call, finished, tmp_path):
+    config = json.loads((finished("classic") / "config.json").read_text())
     del config["elastic"]
-    (finished / "config.json").write_text(json.dumps(config))
+    (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(SettingError, match=r"as it is now: only one of the two has elastic$"):
-        call("classic", resume=finished)
+        call("classic", resume=tmp_path)
 
 
 def test_a_folder_without_a_run_is_refused(call, tmp_path):
@@ -249,7 +257,7 @@ def test_a_folder_without_a_run_is_refused(call, tmp_path):
 
 def test_damaged_files_of_a_run_are_named(call, finished, tmp_path):
     folder = tmp_path / "run"
-    shutil.copytree(finished, folder)
+    shutil.copytree(finished("classic"), folder)
     (folder / "metrics.json").write_text('{"training_seconds": 1}')
     (folder / "learning_curves.png").unlink()
     (folder / "checkpoint.keras").write_bytes(b"PK")
@@ -257,4 +265,4 @@ def test_damaged_files_of_a_run_are_named(call, finished, tmp_path):
         call("classic", resume=folder)
     os.remove(folder / "checkpoint.keras")
     call("classic", resume=folder)  # from the beginning
-    assert_same_run(finished, folder)
+    assert_same_run(finished("classic"), folder)

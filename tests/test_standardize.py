@@ -14,7 +14,6 @@ import common
 import keras
 import numpy as np
 import pytest
-import script_runs
 
 import standardize
 from standardize import SCALINGS, Config, scaling_layer
@@ -255,15 +254,3 @@ def test_its_hparams_are_the_settings_with_their_result(ask, folder):
             for scaling in SCALINGS
         }
     )
-
-
-@pytest.mark.slow
-def test_with_jax_one_line_names_the_graph_to_choose(data, tmp_path):
-    pytest.importorskip("jax", reason="pip install -r requirements-jax.txt")
-    arguments = ["--train-size=64", "--test-size=20", "--epochs=1", "--units=4", "--scaling=unit"]
-    process = script_runs.start(
-        "standardize", arguments, data, tmp_path / "runs", KERAS_BACKEND="jax"
-    )
-    printed, errors = process.communicate()
-    assert process.returncode == 0, errors
-    assert printed.count("choose the conceptual graph") == 1

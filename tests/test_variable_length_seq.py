@@ -69,6 +69,7 @@ def predict_alone(network, strips):
     return [predict(network, [strip]) for strip in strips]
 
 
+@pytest.mark.slow
 def test_200_strips_are_read_the_same_alone_and_in_a_batch_of_all(trained):
     network, test = trained
     assert len(test.x) == 200
@@ -77,6 +78,7 @@ def test_200_strips_are_read_the_same_alone_and_in_a_batch_of_all(trained):
     assert_same(test, predict_alone(network, test.x), range(200), together)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra_steps", [1, 7, 100])
 def test_more_padding_changes_nothing(trained, extra_steps):
     network, test = trained
@@ -90,6 +92,7 @@ def test_more_padding_changes_nothing(trained, extra_steps):
     assert read(padded, strategy="greedy") == read(plain, strategy="greedy")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 14, 35])
 def test_batches_of_as_many_strips_as_steps(trained, size):
     """35 strips of 35 steps: there a mask (batch, steps) fits a loss (batch,) by accident."""
@@ -133,6 +136,7 @@ def test_gradient_of_a_batch_is_the_mean_of_its_strips(trained):
         np.testing.assert_allclose(step, np.mean(steps, axis=0), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_without_the_mask_padding_changes_the_reading(trained):
     """Otherwise the tests above would prove nothing."""
     network, test = trained
@@ -142,15 +146,21 @@ def test_without_the_mask_padding_changes_the_reading(trained):
     assert np.abs(padded[:, : plain.shape[1]] - plain).max() > 0.1
 
 
+@pytest.mark.slow
 def test_background_inside_a_strip_is_never_masked(trained):
-    """Where nothing is padded, a network with the mask equals one without, to the last bit."""
+    """Where nothing is padded, a network with the mask equals one without.
+
+    To the last bit; with JAX, which compiles the two into other orders of sums, nearly so.
+    """
+    tolerance = 0 if keras.backend.backend() == "tensorflow" else 1e-5
     network, test = trained
     strip = np.zeros((140, 28), np.uint8)
     strip[:28], strip[-28:] = test.x[0][:28], test.x[0][-28:]
     unmasked = rnn_seqlab_network(28, mask=False)
     unmasked.set_weights(network.get_weights())
     for some in ([strip], [np.zeros((56, 28), np.uint8)]):
-        np.testing.assert_array_equal(predict(network, some), predict(unmasked, some))
+        masked, plain = predict(network, some), predict(unmasked, some)
+        np.testing.assert_allclose(masked, plain, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize(("cell", "bidirectional"), [("SimpleRNN", True), ("LSTM", False)])
