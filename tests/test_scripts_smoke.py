@@ -17,7 +17,7 @@ from script_runs import TENSORFLOW
 from support import digits, strips
 from variable_length_seq import pad
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.smoke]
 ROOT = Path(__file__).parent.parent
 SMALL = ["--train-size", "512", "--test-size", "256", "--epochs", "1"]
 COMMON_FILES = {
