@@ -65,7 +65,7 @@ def gru_step(x, state, W, U, b):
     [("SimpleRNN", simple_rnn_step, 1), ("LSTM", lstm_step, 2), ("GRU", gru_step, 1)],
 )
 def test_each_cell_follows_its_formula(cell, step, states):
-    """The formulas of the README, written out with NumPy."""
+    """The formulas of docs/lesson_1.md, written out with NumPy."""
     random = np.random.default_rng(0)
     network = classif_rnn_network(5, 3, cell=cell, units=4)
     network.set_weights([random.normal(size=weight.shape) for weight in network.get_weights()])

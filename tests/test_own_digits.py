@@ -1,4 +1,4 @@
-"""The walk of the README with one's own digits: read, collect, train a second time, read again."""
+"""The walk of docs/running.md: read one's own digits, collect, train a second time, read again."""
 
 import pickle
 import re
@@ -63,8 +63,8 @@ def test_what_is_collected_reads_back_as_data_alone(folder, tmp_path):
 
 
 def walk():
-    """The commands of the README."""
-    section = (ROOT / "README.md").read_text().split("### Teach it your own digits")[1]
+    """The commands of the page."""
+    section = (ROOT / "docs" / "running.md").read_text().split("### Teach it your own digits")[1]
     (block,) = re.findall(r"```sh\n(.+?)```", section.split("\n#")[0], re.DOTALL)
     return block.splitlines()
 
@@ -76,7 +76,7 @@ def share_right(printed):
 
 
 @pytest.mark.slow
-def test_the_walk_of_the_readme_leads_to_a_better_network(folder):
+def test_the_walk_of_the_page_leads_to_a_better_network(folder):
     """As it stands there, but for a first training that is shorter."""
     for name in "classic.py", "common.py", "support":
         (folder / name).symlink_to(ROOT / name)

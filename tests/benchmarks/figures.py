@@ -1,0 +1,143 @@
+"""The figures of the pages: how a table is made of what all.py measured.
+
+docs/figures/NAME.json says what a table holds and holds what was measured. A table stands in its
+page between two marks, `<!-- figures: NAME -->` and `<!-- end of figures -->`.
+"""
+
+import importlib
+import json
+import re
+import shlex
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+
+import common
+
+import tyro
+
+ROOT = Path(__file__).parent.parent.parent
+FOLDER = ROOT / "docs" / "figures"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MARKED = re.compile(r"(?<=<!-- figures: )(\w+)( -->\n).*?(?=<!-- end of figures -->)", re.DOTALL)
+
+
+def spread(values: list[float]) -> str:
+    """Say mean and standard deviation of shares."""
+    return f"{100 * statistics.mean(values):.2f} ± {100 * statistics.stdev(values):.2f}%"
+
+
+def percent(values: list[float]) -> str:
+    """Say mean and standard deviation of shares, and each of them."""
+    return f"{spread(values)} ({', '.join(f'{100 * value:.2f}' for value in values)})"
+
+
+def from_to(values: list[float]) -> str:
+    """Say the least and the most of numbers that are rounded."""
+    numbers = [f"{value:.0f}" for value in (min(values), max(values))]
+    return " to ".join(dict.fromkeys(numbers))
+
+
+def each(values: list[int | None]) -> str:
+    """Name each of the numbers, if there are any."""
+    return ", ".join("never" if value is None else str(value) for value in values)
+
+
+# The figures of metrics.json: heading of a column, how its values are written.
+COLUMNS: dict[str, tuple[str, Callable[[list], str]]] = {
+    "test_accuracy": ("test accuracy", percent),
+    "test_label_error_rate": ("label error rate", percent),
+    "test_beam_label_error_rate": ("the same, beam search", percent),
+    "test_sequence_error_rate": (
+        "sequence accuracy",
+        lambda values: percent([1 - value for value in values]),
+    ),
+    "epochs_to_0.97": ("epochs to 97%", each),
+    "epochs_to_0.985": ("epochs to 98.5%", each),
+    "training_seconds": ("seconds", from_to),
+}
+
+
+def settings(command: str) -> dict:
+    """Return the settings that make a run of a command what it is, but for its paths and seed."""
+    script, *arguments = shlex.split(command)
+    module = importlib.import_module(script.removesuffix(".py"))
+    config = tyro.cli(module.Config, args=arguments)
+    peak = config.learning_rate or common.peak_learning_rate(
+        module.PEAKS, optimizer=config.optimizer, schedule=config.schedule, cell=config.cell
+    )
+    return without_paths(config.of_the_run() | {"learning_rate": peak})
+
+
+def without_paths(settings: dict) -> dict:
+    """Leave out what differs from machine to machine and from seed to seed."""
+    return {
+        name: value
+        for name, value in settings.items()
+        if name not in ("data", "output", "start_from", "seed")
+    }
+
+
+def load(name: str) -> dict:
+    """Load a table."""
+    return json.loads((FOLDER / f"{name}.json").read_text())
+
+
+def names() -> list[str]:
+    """Name all tables."""
+    return sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+def render(name: str) -> str:
+    """Make Markdown of a table: where and when it was measured, then a line for each row."""
+    table = load(name)
+    if "overview" in table:
+        return overview(table)
+    command = f"python tests/benchmarks/all.py {table['page']}"
+    lines = [f"Measured on {table['measured']} (`{command}`):", ""]
+    if "printed" in table:
+        return "\n".join([*lines, *table["printed"], ""])
+    columns = [COLUMNS[figure] for figure in table["figures"]]
+    heads = [table["head"], *(head for head, _ in columns), "command"]
+    lines += [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for row in table["rows"]:
+        cells = [
+            write([run["metrics"][figure] for run in row["runs"]])
+            for figure, (_, write) in zip(table["figures"], columns, strict=True)
+        ]
+        lines.append(f"| {' | '.join([row['label'], *cells])} | `python {row['command']}` |")
+    return "\n".join([*lines, ""])
+
+
+def overview(table: dict) -> str:
+    """Make Markdown of the table of all lessons, whose figures are those of other tables."""
+    heads = "lesson", "you learn", "it reaches", "seconds of training", "command"
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for row in table["overview"]:
+        (runs,) = (
+            other["runs"] for other in load(row["table"])["rows"] if other["command"] == row["row"]
+        )
+        reached = [run["metrics"][row["figure"]] for run in runs]
+        seconds = statistics.mean(run["metrics"]["training_seconds"] for run in runs)
+        lines.append(
+            f"| {row['lesson']} | {row['learn']} | {spread(reached)} {row['of']} | "
+            f"{row['times'] * seconds:.0f} | `python {row['command']}` |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def complete(name: str) -> bool:
+    """Tell whether every row of a table, and of those that it takes figures from, was measured."""
+    table = load(name)
+    if "overview" in table:
+        return all(complete(row["table"]) for row in table["overview"])
+    return bool(
+        table["printed"] if "printed" in table else all(row["runs"] for row in table["rows"])
+    )
+
+
+def rendered(page: str) -> str:
+    """Put into the text of a page the tables that its marks name, if they were measured."""
+    return MARKED.sub(
+        lambda mark: f"{mark[1]}{mark[2]}{render(mark[1])}" if complete(mark[1]) else mark[0], page
+    )

@@ -1,0 +1,126 @@
+"""What the pages say: commands are understood, links lead somewhere, figures are those measured."""
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import common  # noqa: F401
+
+import pytest
+import tyro
+
+from tests.benchmarks import figures
+
+ROOT = Path(__file__).parent.parent
+PAGES = [*figures.PAGES, ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md"]
+LESSONS = sorted(ROOT.glob("docs/lesson_*.md"))
+DOCUMENTS = [*PAGES, *sorted(ROOT.glob("*.py"))]
+by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def commands():
+    """Every `python SCRIPT ...` of the documents, with the script."""
+    for document in DOCUMENTS:
+        for command in re.findall(r"python ([\w/]+\.py[^`|\n]*)", document.read_text()):
+            yield tuple(shlex.split(command, comments=True))
+
+
+def options():
+    """Every `--option value` that the documents name without a script."""
+    for document in DOCUMENTS:
+        for snippet in re.findall(r"`(--[^`]+)`", document.read_text()):
+            yield tuple(shlex.split(snippet))
+
+
+def understands(script, arguments):
+    config = importlib.import_module(script.removesuffix(".py").replace("/", ".")).Config
+    try:
+        tyro.cli(config, args=arguments, console_outputs=False)
+    except SystemExit as exit:
+        return exit.code == 0  # --help
+    return True
+
+
+@pytest.mark.parametrize("command", sorted(set(commands())), ids=" ".join)
+def test_commands_are_understood(command):
+    script, *arguments = command
+    if script == "tests/benchmarks/accuracy.py":
+        script, *arguments = arguments
+    assert (ROOT / script).is_file()
+    if "/" not in script or script == "data/make_sequences.py":
+        assert understands(script, arguments)
+
+
+@pytest.mark.parametrize("arguments", sorted(set(options())), ids=" ".join)
+def test_options_are_understood_by_some_script(arguments):
+    scripts = {path.name for path in ROOT.glob("*.py")} - {"common.py"}
+    assert any(understands(script, arguments) for script in scripts)
+
+
+def test_there_are_commands_to_understand():
+    assert len(set(commands())) >= 8
+
+
+def anchors(page):
+    """What a link may name after `#`: the headings, as forges spell them there."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@by_page
+def test_files_and_headings_that_a_page_links_to_exist(page):
+    links = re.findall(r"\]\((?!http)([^)\s]+)\)", page.read_text())
+    assert links or page.parent.name == "data"
+    for link in links:
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_all_lessons_have_the_same_sections():
+    headings = [re.findall(r"^## (.+)$", page.read_text(), re.MULTILINE) for page in LESSONS]
+    assert len(headings) == 4
+    expected = ["The idea", "The formulas", "The network", "The settings", "The pictures"]
+    expected += ["What to try", "Results", "Sources"]
+    for sections in headings:  # lesson 2 has one more
+        assert [section for section in sections if section in expected] == expected
+
+
+def test_the_readme_shows_results_and_commands_on_its_first_screen():
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) <= 220
+    first = "\n".join(lines[:40])
+    assert "](docs/reading.png)" in first
+    assert len(re.findall(r"\| `python \w+\.py` \|", first)) == 4
+    assert "&& python classic.py\n" in first
+    assert "&& python -m pytest\n" in first
+
+
+# -- figures that were measured ---------------------------------------------------------------
+
+
+@by_page
+def test_a_page_shows_the_figures_that_were_measured(page):
+    text = page.read_text()
+    assert text == figures.rendered(text), "python tests/benchmarks/all.py renders the pages"
+
+
+def test_every_table_is_shown_once():
+    shown = [name for page in PAGES for name, _ in figures.MARKED.findall(page.read_text())]
+    assert sorted(shown) == figures.names()
+
+
+@pytest.mark.parametrize("name", [name for name in figures.names() if "rows" in figures.load(name)])
+def test_figures_are_of_the_settings_of_today(name):
+    """A default that is changed makes the figures stale: all.py measures them again."""
+    for row in figures.load(name)["rows"]:
+        assert row["settings"] == figures.settings(row["command"]), row["command"]
+        assert [run["seed"] for run in row["runs"]] == [0, 1, 2]
+
+
+def test_the_list_of_files_names_every_room():
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    for path in [ROOT / "common.py", *ROOT.glob("support/[!_]*.py")]:
+        assert f"]({path.relative_to(ROOT)})" in page
