@@ -82,7 +82,7 @@ def test_gradient_of_the_ctc_loss_by_finite_differences(steps, labels):
     network = keras.Model(inputs, keras.layers.Reshape(logits.shape)(flat))
     network.set_weights([logits.reshape(1, -1)])
     network.compile(keras.optimizers.SGD(1.0), keras.losses.CTC())
-    network.fit(np.ones((1, 1)), np.array([labels]), verbose=0)
+    network.fit(np.ones((1, 1)), np.array([labels], np.int32), verbose=0)
     gradient = logits - network.get_weights()[0].reshape(logits.shape)
     np.testing.assert_allclose(gradient, expected, atol=1e-4)
 

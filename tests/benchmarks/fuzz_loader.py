@@ -6,6 +6,7 @@ Each file must load as valid data or end in the loader's own error, within 2 sec
 memory, and nothing in it may be executed. Prints how many files did what.
 """
 
+import codecs
 import collections
 import contextlib
 import gc
@@ -50,6 +51,7 @@ def _watch(event: str, arguments: tuple) -> None:
         executed.append(event)
 
 
+codecs.lookup("raw_unicode_escape")  # else Python imports it when a pickle first needs it
 sys.addaudithook(_watch)
 
 
