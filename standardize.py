@@ -20,6 +20,7 @@ for reading.png and versions.json, and what TensorBoard reads.
 """
 
 import functools
+import shlex
 import sys
 from pathlib import Path
 from typing import Literal
@@ -289,7 +290,7 @@ def main(config: Config) -> dict[str, dict[str, float | None]]:
         plots.comparison({scaling: run.history for scaling, run in runs.items()}, path)
     report.comparison(metrics, GOALS)
     if tf:
-        print(f"\nTo look at the training, type: tensorboard --logdir {whole.folder}")
+        print(f"\nto see the training: tensorboard --logdir {shlex.quote(str(whole.folder))}")
     else:
         print("\nnothing was written for TensorBoard: its logs need TensorFlow, which is missing")
     return metrics

@@ -3,6 +3,7 @@
 import json
 import re
 import runpy
+import shlex
 import subprocess
 import sys
 import time
@@ -53,7 +54,7 @@ def smoke_run(script, output):
     assert ran.stderr == ""
     (folder,) = output.glob(f"{script}/*")
     if script == "standardize":
-        end = f"type: tensorboard --logdir {folder}\n"
+        end = f"to see the training: tensorboard --logdir {shlex.quote(str(folder))}\n"
         assert ran.stdout.endswith(end if TENSORFLOW else "need TensorFlow, which is missing\n")
         assert (folder / "versions.json").exists()
         assert len(re.findall(r"^(?:raw|unit|standardized) .*%", ran.stdout, re.M)) == 3
@@ -65,7 +66,8 @@ def smoke_run(script, output):
 
 @pytest.fixture(scope="module", params=SCRIPTS)
 def smoke(request, tmp_path_factory):
-    return request.param, *smoke_run(request.param, tmp_path_factory.mktemp(request.param))
+    output = tmp_path_factory.mktemp(f"Läufe von {request.param}")  # as a user may call it
+    return request.param, *smoke_run(request.param, output)
 
 
 def test_it_prints_what_a_student_needs_and_nothing_else(smoke):
