@@ -14,6 +14,7 @@ import common
 import keras
 import numpy as np
 import pytest
+from script_runs import TENSORFLOW
 
 import standardize
 from standardize import SCALINGS, Config, scaling_layer
@@ -105,7 +106,7 @@ def test_the_table_tells_how_soon_a_goal_was_reached(folder, tmp_path, monkeypat
 @pytest.fixture(scope="module")
 def ask(folder):
     """Start TensorBoard on the run; give a function that asks it, as a browser does."""
-    if not standardize.tf:
+    if not TENSORFLOW:
         pytest.skip("what TensorBoard shows is written by TensorFlow")
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", folder]
     server = subprocess.Popen(

@@ -20,23 +20,19 @@ sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 import common
 
+import accuracy
 import figures
-from accuracy import SEEDS
-from figures import ROOT
+from accuracy import ROOT, SEEDS
 from machine import machine
 
 
-def train(command: str, seed: int) -> tuple[dict, dict]:
-    """Run a command with a seed; return what it wrote to config.json and to metrics.json."""
+def train(command: str, seed: int) -> dict[str, float | None]:
+    """Run a command, which trains one network, with a seed; return its metrics."""
     script, *arguments = command.split()
     with tempfile.TemporaryDirectory() as output:
-        options = [*arguments, "--seed", str(seed), "--output", output]
-        run = [sys.executable, ROOT / script, *options]
-        subprocess.run(run, stdout=subprocess.DEVNULL, check=True)
-        # standardize.py writes the figures of its network, of which there is one, a level lower.
-        file = max(Path(output).rglob("metrics.json"), key=lambda path: len(path.parts))
-        settings = json.loads((file.parent / "config.json").read_text())
-        return settings, json.loads(file.read_text())
+        runs = accuracy.train(script, [*arguments, "--output", output], seed)
+    (metrics,) = runs.values()
+    return metrics
 
 
 def printed(command: str) -> list[str]:
@@ -60,7 +56,8 @@ def save(name: str, table: dict) -> None:
 def missing(table: dict, again: bool) -> list[tuple[dict, int]]:
     """List the rows and seeds of a table that have to be trained; drop what is out of date."""
     for row in table["rows"]:
-        if again or row.get("settings") != figures.settings(row["command"]):
+        before, row["settings"] = row.get("settings"), figures.settings(row["command"])
+        if again or row["settings"] != before:
             row["runs"] = []
     return [
         (row, seed)
@@ -88,9 +85,7 @@ def measure(name: str, again: bool) -> None:
         left = f", about {(len(todo) - number + 1) * max(seconds) / 60:.0f} min" if seconds else ""
         print(f"{name}, {number} of {len(todo)}{left}: {row['command']}, seed {seed}", flush=True)
         start = time.perf_counter()
-        settings, metrics = train(row["command"], seed)
-        row["settings"] = figures.without_paths(settings)
-        row["runs"].append({"seed": seed, "metrics": metrics})
+        row["runs"].append({"seed": seed, "metrics": train(row["command"], seed)})
         seconds.append(time.perf_counter() - start)
         save(name, table | {"measured": here})
 

@@ -66,14 +66,9 @@ def settings(command: str) -> dict:
     peak = config.learning_rate or common.peak_learning_rate(
         module.PEAKS, optimizer=config.optimizer, schedule=config.schedule, cell=config.cell
     )
-    return without_paths(config.of_the_run() | {"learning_rate": peak})
-
-
-def without_paths(settings: dict) -> dict:
-    """Leave out what differs from machine to machine and from seed to seed."""
     return {
         name: value
-        for name, value in settings.items()
+        for name, value in (config.of_the_run() | {"learning_rate": peak}).items()
         if name not in ("data", "output", "start_from", "seed")
     }
 
