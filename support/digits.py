@@ -1,5 +1,6 @@
 """Digit images: load, check, split, shuffle, distort."""
 
+import functools
 import gzip
 import math
 import pickle
@@ -13,6 +14,7 @@ import numpy as np
 
 DIGITS = 10
 MOST_IMAGES = 1_000_000
+BLOCK = 1000  # images that are distorted together, at most
 
 
 def load_digits(
@@ -217,10 +219,11 @@ def distorted(
     parts = [images, _random_maps(n, height, width, random, distortion, shift)]
     if elastic:
         parts.append(random.normal(0, elastic, (n, 4, 4, 2)).astype(np.float32))
-    # Blocks that fit into the processor's cache, several at a time.
-    blocks = [np.array_split(part, n // 1000 + 1) for part in parts]
+    # Blocks that fit into the processor's cache, several at a time once the first is compiled.
+    change = _bent if elastic else _moved
+    first, *others = zip(*(np.array_split(part, n // BLOCK + 1) for part in parts), strict=True)
     with ThreadPoolExecutor() as threads:
-        return np.concatenate([*threads.map(_bent if elastic else _moved, *blocks)])
+        return np.concatenate([change(*first), *threads.map(lambda block: change(*block), others)])
 
 
 def _random_maps(
@@ -244,10 +247,22 @@ def _random_maps(
 
 def _moved(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
     """Take each image (n, height, width) through its map (n, 6)."""
-    pixels = images.astype(np.float32)[..., None]
-    transforms = np.pad(maps, ((0, 0), (0, 2)))  # no perspective
-    new = keras.ops.image.affine_transform(pixels, transforms, data_format="channels_last")
-    return np.rint(keras.ops.convert_to_numpy(new)[..., 0]).astype(np.uint8)
+    mover = _mover(*images.shape[1:])
+    # Always as many images, because each new shape is compiled anew.
+    filled = [np.resize(part, (BLOCK, *part.shape[1:])) for part in (images, maps)]
+    return np.rint(mover.predict_on_batch(filled)[: len(images)]).astype(np.uint8)
+
+
+@functools.cache
+def _mover(height: int, width: int) -> keras.Model:
+    """Build a model that takes images through maps: Keras compiles a model, not an operation."""
+    images, maps = keras.Input((height, width), dtype="uint8"), keras.Input((6,))
+    pixels = keras.ops.cast(images, "float32")
+    transforms = keras.ops.pad(maps, ((0, 0), (0, 2)))  # no perspective
+    moved = keras.ops.image.affine_transform(
+        pixels[..., None], transforms, data_format="channels_last"
+    )
+    return keras.Model([images, maps], moved[..., 0])
 
 
 def _bent(images: np.ndarray, maps: np.ndarray, moves: np.ndarray) -> np.ndarray:
