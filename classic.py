@@ -33,7 +33,7 @@ from support import command_line, devices, digits, report, run_folder, saved, tr
 from support.settings import Pixels, RunConfig, Share
 
 # Peaks of the learning rate that suit this lesson, by optimizer, schedule and cell.
-# A SimpleRNN needs smaller steps: without gates, its gradient easily explodes over 28 rows.
+# A SimpleRNN needs smaller changes: without gates, each acts on the state at all 28 rows.
 PEAKS = {
     ("Muon", "one-cycle", "SimpleRNN"): 0.006,
     ("Muon", "one-cycle", "GRU"): 0.009,
@@ -104,7 +104,8 @@ def classif_rnn_network(
 
     Source: C. Tallec and Y. Ollivier (2018), for the bias, https://arxiv.org/abs/1804.11188
     """
-    # A GRU adds up two biases; each has a part for the update gate, reset gate and candidate.
+    # A GRU adds up two biases, so that each begins at half; a bias has a part for update gate,
+    # reset gate and candidate.
     biases = keras.initializers.Constant(np.repeat([update_bias / 2, 0.0, 0.0], units))
     settings = {"bias_initializer": biases} if cell == "GRU" else {}
     network = keras.Sequential(name="classif_rnn_network")
@@ -195,7 +196,7 @@ def main(config: Config) -> dict[str, float]:
             validation_data=training.in_batches(validation),
             initial_epoch=len(run.epochs),
             epochs=run.last_epoch(planned=config.epochs),
-            shuffle=False,  # the batches of an epoch are shuffled already, by its seed
+            shuffle=False,  # the batches of an epoch are shuffled already
             callbacks=[
                 training.StartEpoch(batches),  # makes the batches of the epoch, by its number
                 training.StopOnInfiniteLoss(),  # ends a training that has failed

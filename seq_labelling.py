@@ -104,7 +104,7 @@ def rnn_seqlab_network(
     x = layers.Reshape((-1, columns * D), name="steps")(x)
     for _ in range(depth):
         recurrent = getattr(layers, cell)(units, return_sequences=True)
-        if bidirectional:  # the sum of both directions, half as long as one after the other
+        if bidirectional:  # the sum of both directions: half as many numbers as both side by side
             recurrent = layers.Bidirectional(recurrent, merge_mode="sum")
         x = recurrent(x)
         if dropout:

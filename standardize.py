@@ -11,7 +11,7 @@ side by side.
     python standardize.py --optimizer Muon --scaling standardized
 
 With its default settings 98.5% of the test images are read right where pixels are standardized,
-98.2% where they are from 0 to 1 and 88% where they are raw, after half a minute each.
+98.2% where they are from 0 to 1 and 87% where they are raw, after half a minute each.
 
 It prints each network, the figures of every epoch and test, ten answers beside the truth, and a
 table of all. It writes a folder runs/standardize/TIME with config.json, versions.json, metrics.json
@@ -214,7 +214,7 @@ def train_network(
         validation_data=training.in_batches(validation),
         initial_epoch=len(run.epochs),
         epochs=run.last_epoch(planned=config.epochs),
-        shuffle=False,  # the batches of an epoch are shuffled already, by its seed
+        shuffle=False,  # the batches of an epoch are shuffled already
         callbacks=[
             training.StartEpoch(batches),  # composes the epoch
             training.StopOnInfiniteLoss(),  # ends a training that has failed

@@ -9,7 +9,7 @@ and the scores of these steps are forced to the blank of Connectionist Temporal 
     python variable_length_seq.py --no-mask
 
 With its default settings the label error rate is 0.9% on test strips, and 97% of the strips have
-no error, by greedy decoding, after 1 to 2 minutes of training on 2 cores.
+no error, by greedy decoding, after 2 to 3 minutes of training on 2 cores.
 
 It prints the network, the figures of every epoch and of the test, and ten answers beside the
 truth. It writes a folder runs/variable_length_seq/TIME: model.keras, the network of the best epoch;
@@ -54,7 +54,7 @@ class Config(RunConfig):
     # Data
     shortest: PositiveInt = 2  # fewest digits on a strip
     longest: PositiveInt = 5  # most digits on a strip
-    buckets: bool = True  # batches of similar length, to pad less
+    buckets: bool = True  # strips of similar length in one batch, to pad less
     distortion: Share = 0.15  # most that a digit is turned (radians), stretched and slanted
     shift: Pixels = 1.0  # most that a digit moves, in pixels
     elastic: Pixels = 0.0  # how far parts of a digit move on their own, in pixels
@@ -108,7 +108,7 @@ def rnn_seqlab_network(
     x = layers.Rescaling(1 / 255)(steps)
     for _ in range(depth):
         recurrent = getattr(layers, cell)(units, return_sequences=True)
-        if bidirectional:  # the sum of both directions, half as long as one after the other
+        if bidirectional:  # the sum of both directions: half as many numbers as both side by side
             recurrent = layers.Bidirectional(recurrent, merge_mode="sum")
         x = recurrent(x, mask=real)  # a step of padding leaves the state as it is
         if dropout:
@@ -197,7 +197,7 @@ def load_strips(
         seed=config.seed,
         collate=functools.partial(pad, columns=config.columns),
     )
-    # All are padded to one length. With the mask that changes nothing; without it, it does.
+    # Strips to validate and to test are padded to one length. With the mask that changes nothing.
     return batches, *(common.Examples(pad(part.x, config.columns), part.y) for part in parts)
 
 
@@ -206,8 +206,8 @@ def main(config: Config) -> dict[str, float]:
     common.set_seed(config.seed)
     devices.distribute(config.batch_size)  # several devices, if any, share each batch
 
-    # One example is a strip of T columns, each of 28 pixels, (T, 28), with its two to five labels,
-    # digit + 1, because 0 is the blank, and 0 after the last one. From MNIST, the 15,714
+    # One example is a strip of T columns, each of 28 pixels, (T, 28), with its two to five labels:
+    # digit + 1, because 0 is the blank, which also pads the labels. From MNIST, the 15,714
     # training strips are composed anew in every epoch, of 55,000 digits; the 1,429 strips for
     # validation hold 5,000 other digits, the 2,000 test strips test digits, as they are.
     batches, validation, test = load_strips(config)
@@ -237,7 +237,8 @@ def main(config: Config) -> dict[str, float]:
             config.optimizer, learning_rate=learning_rate, clip_norm=config.clip_norm
         ),
         loss=keras.losses.CTC(),  # minus the logarithm of the probability of the labels
-        # Of greedy decoding: the share of the labels that are wrong, and of strips with any error.
+        # Of greedy decoding: labels to insert, delete or change, by the number of true labels, and
+        # the share of strips with any error.
         metrics=[ctc.LabelErrorRate(), ctc.SequenceErrorRate()],
     )
 
@@ -280,7 +281,8 @@ def main(config: Config) -> dict[str, float]:
     )
     figures = network.evaluate(test.x, test.y, batch_size=500, verbose=0, return_dict=True)
 
-    # How logits become labels: see lesson 2. A step of padding is a blank. -1 follows the labels.
+    # How logits become labels: see lesson 2. A step of padding is a blank, and says nothing. In
+    # what is read, -1 follows the last label.
     logits = network.predict(test.x, batch_size=500, verbose=0)
     steps = np.full(len(logits), logits.shape[1], np.int32)
     greedy, _ = ops.ctc_decode(logits, steps, strategy="greedy", mask_index=ctc.BLANK)

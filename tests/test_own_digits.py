@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from support import digits, predict
-from tests.benchmarks import own_digits
+from tests.benchmarks import second_training
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,8 +20,8 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("own")
-    own_digits.draw_all(folder / "mine", each=10, seed=0)
-    own_digits.draw_all(folder / "new", each=5, seed=1)
+    second_training.draw_all(folder / "mine", each=10, seed=0)
+    second_training.draw_all(folder / "new", each=5, seed=1)
     return folder
 
 
@@ -47,7 +47,7 @@ def test_pictures_become_a_data_set(folder, tmp_path, capsys):
 def test_too_few_pictures_and_one_that_cannot_be_read_are_refused(folder, tmp_path):
     with pytest.raises(DataError, match="0 pictures in the folders 0 to 9; at least 15 are needed"):
         predict.collect_digits(folder, tmp_path / "mine.pkl")
-    own_digits.draw_all(tmp_path / "mine", each=2, seed=0)
+    second_training.draw_all(tmp_path / "mine", each=2, seed=0)
     (tmp_path / "mine" / "3" / ".DS_Store").touch()  # as some systems leave there
     predict.collect_digits(tmp_path / "mine", tmp_path / "few.pkl")
     (tmp_path / "mine" / "3" / "note.txt").write_text("this is no picture")

@@ -120,6 +120,21 @@ def test_figures_are_of_the_settings_of_today(name):
         assert [run["seed"] for run in row["runs"]] == [0, 1, 2]
 
 
+@pytest.mark.parametrize(
+    "name", [name for name in figures.names() if "printed" in figures.load(name)]
+)
+def test_what_a_benchmark_printed_is_of_the_settings_of_today(name):
+    for command, settings in figures.load(name)["of"].items():
+        assert settings == figures.settings(command), command
+
+
+@by_page
+def test_the_figures_of_a_page_are_of_one_day_and_one_machine(page):
+    tables = [figures.load(name) for name in figures.names()]
+    of_the_page = [table for table in tables if table["page"] == page.stem]
+    assert len({table["measured"] for table in of_the_page if "measured" in table}) <= 1
+
+
 def test_the_list_of_files_names_every_room():
     page = (ROOT / "CONTRIBUTING.md").read_text()
     for path in [ROOT / "common.py", *ROOT.glob("support/[!_]*.py")]:

@@ -5,12 +5,15 @@
 What follows the script's name is handed to it. The runs are written to runs/ as usual.
 """
 
+import contextlib
 import json
 import os
 import re
 import statistics
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from machine import machine
@@ -39,6 +42,16 @@ def train(
         name = folder.name if script == "standardize.py" else script
         runs[name] = json.loads((folder / "metrics.json").read_text())
     return runs
+
+
+@contextlib.contextmanager
+def trained(command: str) -> Iterator[Path]:
+    """Train a network by a command, with seed 0; yield its file, which is removed afterwards."""
+    script, *arguments = command.split()
+    with tempfile.TemporaryDirectory() as output:
+        train(script, [*arguments, "--output", output], seed=0)
+        (path,) = Path(output).rglob("model.keras")
+        yield path
 
 
 def main() -> None:

@@ -4,8 +4,8 @@
 
 What a page shows stands in docs/figures: each table that names the page is measured, in all its
 rows, with the seeds 0, 1 and 2. Runs that are already there are kept, so that a measuring that was
-interrupted goes on; --again begins anew, as one has to on another day or machine. Let the machine
-do nothing else meanwhile.
+interrupted goes on; --again forgets them first, as one has to on another day or machine, because
+all figures of a page are of one. Let the machine do nothing else meanwhile.
 """
 
 import argparse
@@ -24,6 +24,8 @@ import accuracy
 import figures
 from accuracy import ROOT, SEEDS
 from machine import machine
+
+HERE = machine("keras", "tensorflow").strip()  # with the day on which the measuring began
 
 
 def train(command: str, seed: int) -> dict[str, float | None]:
@@ -53,12 +55,27 @@ def save(name: str, table: dict) -> None:
         path.write_text(json.dumps(table, indent=1) + "\n")
 
 
-def missing(table: dict, again: bool) -> list[tuple[dict, int]]:
-    """List the rows and seeds of a table that have to be trained; drop what is out of date."""
-    for row in table["rows"]:
-        before, row["settings"] = row.get("settings"), figures.settings(row["command"])
-        if again or row["settings"] != before:
-            row["runs"] = []
+def minutes(seconds: float) -> str:
+    """Say how long something will take, if that is known."""
+    return f", about {max(1, round(seconds / 60))} min" if seconds else ""
+
+
+def up_to_date(table: dict, again: bool) -> dict:
+    """Return a table with the settings of today, without what was measured with others."""
+    if "printed" in table:
+        settings = {command: figures.settings(command) for command in table["of"]}
+        kept = [] if again or settings != table["of"] else table["printed"]
+        return table | {"of": settings, "printed": kept}
+    rows = []
+    for row in table.get("rows", []):  # the overview has none: its figures are of other tables
+        settings = figures.settings(row["command"])
+        kept = [] if again or settings != row.get("settings") else row["runs"]
+        rows.append(row | {"settings": settings, "runs": kept})
+    return table | {"rows": rows}
+
+
+def missing(table: dict) -> list[tuple[dict, int]]:
+    """List the rows and seeds of a table that have to be trained."""
     return [
         (row, seed)
         for row in table["rows"]
@@ -67,40 +84,58 @@ def missing(table: dict, again: bool) -> list[tuple[dict, int]]:
     ]
 
 
-def measure(name: str, again: bool) -> None:
+def is_complete(table: dict) -> bool:
+    """Tell whether nothing of a table is missing."""
+    return bool(table["printed"]) if "printed" in table else not missing(table)
+
+
+def has_figures(table: dict) -> bool:
+    """Tell whether anything of a table was measured."""
+    return bool(table.get("printed")) or any(row["runs"] for row in table.get("rows", []))
+
+
+def measure(name: str, table: dict) -> None:
     """Measure what is missing of a table, and save it after every run."""
-    table, here = figures.load(name), machine("keras", "tensorflow").strip()
-    if "overview" in table:  # its figures are those of the lessons
-        return
     if "printed" in table:
-        if again or not table["printed"]:
-            print(f"{name}: python {table['command']}", flush=True)
-            save(name, table | {"measured": here, "printed": printed(table["command"])})
+        print(f"{name}: python {table['command']}{minutes(table.get('seconds', 0))}", flush=True)
+        start = time.perf_counter()
+        lines = printed(table["command"])
+        seconds = round(time.perf_counter() - start)
+        save(name, table | {"measured": HERE, "seconds": seconds, "printed": lines})
         return
-    todo = missing(table, again)
-    if todo and any(row["runs"] for row in table["rows"]) and table["measured"] != here:
-        sys.exit(f"{name} was measured {table['measured']}, this is {here}: give --again")
-    seconds = []
+    todo, seconds = missing(table), []
     for number, (row, seed) in enumerate(todo, start=1):
-        left = f", about {(len(todo) - number + 1) * max(seconds) / 60:.0f} min" if seconds else ""
+        left = minutes((len(todo) - number + 1) * max(seconds, default=0))
         print(f"{name}, {number} of {len(todo)}{left}: {row['command']}, seed {seed}", flush=True)
         start = time.perf_counter()
         row["runs"].append({"seed": seed, "metrics": train(row["command"], seed)})
         seconds.append(time.perf_counter() - start)
-        save(name, table | {"measured": here})
+        save(name, table | {"measured": HERE})
+
+
+def measure_page(names: list[str], again: bool) -> None:
+    """Measure what is missing of the tables of a page, all on one day and one machine."""
+    tables = {name: up_to_date(figures.load(name), again) for name in names}
+    todo = {name: table for name, table in tables.items() if not is_complete(table)}
+    other = {table["measured"] for table in tables.values() if has_figures(table)} - {HERE}
+    if todo and other:
+        sys.exit(f"measured {' and '.join(sorted(other))}; this is {HERE}: give --again")
+    for name, table in todo.items():
+        save(name, table)  # what is out of date is gone, also if this is interrupted
+    for name, table in todo.items():
+        measure(name, table)
 
 
 def main() -> None:
     """Measure the tables of a page, then render every page that shows one of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("page", help="such as lesson_1, of which the file is docs/lesson_1.md")
-    parser.add_argument("--again", action="store_true", help="measure also what is there already")
+    parser.add_argument("--again", action="store_true", help="forget first what is there already")
     asked = parser.parse_args()
     names = [name for name in figures.names() if figures.load(name)["page"] == asked.page]
     if not names:
         parser.error(f"no table in {figures.FOLDER} is of the page {asked.page}")
-    for name in names:
-        measure(name, asked.again)
+    measure_page(names, asked.again)
     for page in figures.PAGES:
         text = page.read_text()
         if figures.rendered(text) != text:

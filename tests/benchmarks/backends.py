@@ -25,8 +25,8 @@ def main() -> None:
     """Print the table; exit with code 1 if a figure of the two is more than 0.2 points apart."""
     names = sys.argv[1:]
     print(machine("keras", "tensorflow", "jax"))
-    print("| script | figure | with TensorFlow | with JAX | seconds | with JAX | JAX takes |")
-    print("|---|---|---|---|---|---|---|")
+    heads = "command", "figure", "TensorFlow", "JAX", "seconds of training", "JAX", "JAX takes"
+    print(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
     apart = False
     for command, figure in SCRIPTS.items():
         script, *arguments = command.split()
@@ -41,7 +41,7 @@ def main() -> None:
         seconds = [run["training_seconds"] for run in runs]
         print(
             f"| `python {command}` | {figure.replace('_', ' ')} | "
-            + " | ".join([f"{value:.2%}" for value in figures] + [f"{s:.0f} s" for s in seconds])
+            + " | ".join([f"{value:.2%}" for value in figures] + [f"{s:.0f}" for s in seconds])
             + f" | {seconds[1] / seconds[0]:.2f} times |",
             flush=True,
         )

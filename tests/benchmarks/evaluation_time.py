@@ -1,11 +1,11 @@
 """Time the evaluation of a sequence labeller against its own forward pass, in turns.
 
-    python tests/benchmarks/evaluation_time.py runs/seq_labelling/TIME/model.keras
+    python tests/benchmarks/evaluation_time.py
 
-Evaluation is the forward pass over 2,000 strips, both decodings and both error rates.
+Evaluation is the forward pass over 2,000 strips, both decodings and both error rates. The network
+is that of lesson 2, trained first. Prints a Markdown table.
 """
 
-import statistics
 import sys
 import time
 from pathlib import Path
@@ -16,6 +16,8 @@ import common
 
 import keras
 import numpy as np
+from accuracy import trained
+from machine import machine
 
 from support import ctc, strips
 
@@ -23,33 +25,41 @@ ROUNDS = 7
 
 
 def main() -> None:
-    """Print the ratio of evaluation to forward pass, median of all rounds."""
-    network = keras.saving.load_model(sys.argv[1])
+    """Print the times of forward pass and decodings, and of all, against the forward pass."""
+    print(machine("keras", "tensorflow"))
+    with trained("seq_labelling.py") as path:
+        network = keras.saving.load_model(path)
     *_, test = strips.load_strips(common.DATA_FILE, shortest=5, longest=5)
     test = strips.stack_equal(test, "test")
 
-    def forward():
+    steps = np.full(len(test.x), network.output_shape[1], np.int32)
+
+    def forward() -> np.ndarray:
         return network.predict(test.x, batch_size=500, verbose=0)
 
-    def evaluate():
-        logits = forward()
-        steps = np.full(len(logits), logits.shape[1], np.int32)
-        for search in {"strategy": "greedy"}, {"strategy": "beam_search", "beam_width": 20}:
-            labels, _ = keras.ops.ctc_decode(logits, steps, mask_index=ctc.BLANK, **search)
-            print(f"{search}: {ctc.error_rates(test.y, ctc.trimmed(labels[0]))}")
+    def decode(logits: np.ndarray, **search: str | int) -> None:
+        labels, _ = keras.ops.ctc_decode(logits, steps, mask_index=ctc.BLANK, **search)
+        ctc.error_rates(test.y, ctc.trimmed(labels[0]))
 
-    ratios = []
+    searches = {
+        "greedy decoding and its error rates": {"strategy": "greedy"},
+        "beam search and its error rates": {"strategy": "beam_search", "beam_width": 20},
+    }
+    rounds = []
     for _ in range(ROUNDS + 1):
         start = time.perf_counter()
-        forward()
-        middle = time.perf_counter()
-        evaluate()
-        ratios.append((time.perf_counter() - middle) / (middle - start))
-    ratios = ratios[1:]  # the first round builds the graph
-    print(
-        f"evaluation takes {statistics.median(ratios):.2f} times the forward pass "
-        f"(from {min(ratios):.2f} to {max(ratios):.2f} in {ROUNDS} rounds)"
-    )
+        logits = forward()
+        ends = [time.perf_counter()]
+        for search in searches.values():
+            decode(logits, **search)
+            ends.append(time.perf_counter())
+        rounds.append(np.diff([start, *ends]) / (ends[0] - start))
+    ratios = np.array(rounds[1:])  # the first round builds the graph
+    print("| evaluation of 2,000 strips | time | least and most |\n|---|---|---|")
+    print("| forward pass of the network | 1 | |")
+    parts = [*zip(searches, ratios.T[1:], strict=True), ("all three", ratios.sum(axis=1))]
+    for name, part in parts:
+        print(f"| {name} | {np.median(part):.2f} | {part.min():.2f} to {part.max():.2f} |")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The figures of the pages: how a table is made of what all.py measured.
 
-docs/figures/NAME.json says what a table holds and holds what was measured. A table stands in its
+docs/figures/NAME.json says what a table holds and holds what was measured: runs of commands, or
+what a benchmark printed, with the settings of the commands that it is about. A table stands in its
 page between two marks, `<!-- figures: NAME -->` and `<!-- end of figures -->`.
 """
 

@@ -3,7 +3,7 @@
     python tests/benchmarks/fuzz_loader.py 20000
 
 Each file must load as valid data or end in the loader's own error, within 2 seconds and 1 GiB of
-memory, and nothing in it may be executed. Prints how many files did what.
+memory, and nothing in it may be executed. Prints a Markdown table of how many files did what.
 """
 
 import codecs
@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 import common
 
 import numpy as np
+from machine import machine
 
 from support import digits, strips
 
@@ -374,12 +375,14 @@ def fuzz(count: int, large: bool = True) -> tuple[collections.Counter, Worst, Wo
 
 def main() -> None:
     """Fuzz with as many mutated files as the command line says; print the figures."""
+    print(machine("keras", "tensorflow"))
     outcomes, slowest, largest = fuzz(int(sys.argv[1]))
+    heads = "files", "loaded as valid data", "refused", "executed", "slowest", "most memory"
+    print(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
     print(
-        f"{outcomes.total():,} files: {outcomes['loaded']:,} loaded as valid data, "
-        f"{outcomes['refused']:,} refused; payloads executed: {len(executed)}; slowest "
-        f"{slowest.figure:.2f} s ({slowest.name}); most memory {largest.figure / 2**20:.0f} MiB "
-        f"({largest.name})"
+        f"| {outcomes.total():,} | {outcomes['loaded']:,} | {outcomes['refused']:,} | "
+        f"{len(executed)} | {slowest.figure:.2f} s ({slowest.name}) | "
+        f"{largest.figure / 2**20:.0f} MiB ({largest.name}) |"
     )
     if executed or slowest.figure > SECONDS or largest.figure > MEMORY:
         sys.exit(1)

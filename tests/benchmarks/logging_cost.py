@@ -2,8 +2,8 @@
 
     python tests/benchmarks/logging_cost.py
 
-Prints the ratio of the two, and that of the seconds in the callbacks to the rest of the epoch,
-which a machine whose speed changes from epoch to epoch disturbs less.
+Prints a Markdown table: the ratio of the two, and that of the seconds in the callbacks to the rest
+of the epoch, which a machine whose speed changes from epoch to epoch disturbs less.
 """
 
 import functools
@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 import common
 
 import keras
+from machine import machine
 
 from classic import classif_rnn_network
 from standardize import Config, LogBatches, scaling_layer
@@ -48,6 +49,7 @@ class Stopwatch:
 
 def main() -> None:
     """Print the ratio of the times of an epoch and the share of the callbacks, medians."""
+    print(machine("keras", "tensorflow"))
     config = Config()
     common.set_seed(config.seed)
     train, validation, _ = digits.load_digits(config.data)
@@ -95,14 +97,13 @@ def main() -> None:
             shares.append(stopwatch.seconds / (logged - stopwatch.seconds))
             ratios.append(logged / epoch([]))
     # The first round builds the graph.
+    print(f"| ratio | median of {ROUNDS} rounds | least and most |\n|---|---|---|")
     for what, values in (
-        ("an epoch with logging over one without", ratios),
-        ("seconds in the callbacks over those of the rest", shares),
+        ("an epoch with logging, to one without", ratios[1:]),
+        ("the time in the callbacks, to the rest of the epoch", shares[1:]),
     ):
-        values = values[1:]
         print(
-            f"{what}: {statistics.median(values):.3f} (from {min(values):.3f} to "
-            f"{max(values):.3f} in {ROUNDS} rounds)"
+            f"| {what} | {statistics.median(values):.3f} | {min(values):.3f} to {max(values):.3f} |"
         )
 
 

@@ -1,6 +1,8 @@
 """How much padding do buckets save, and how much time? Both kinds of epoch in turns.
 
 python tests/benchmarks/padding.py
+
+Prints a Markdown table.
 """
 
 import statistics
@@ -13,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 import common
 
 import keras
+from machine import machine
 
 from variable_length_seq import Config, load_strips, padding_share, rnn_seqlab_network
 
@@ -22,6 +25,7 @@ STRIPS = 4000
 
 def main() -> None:
     """Print the share of padding with and without buckets, and the ratio of the epochs' times."""
+    print(machine("keras", "tensorflow"))
     config = Config()
     common.set_seed(config.seed)
     network = rnn_seqlab_network(
@@ -39,10 +43,9 @@ def main() -> None:
         loss=keras.losses.CTC(),
     )
     epochs, seconds = {}, {}
-    for name, buckets in ("without", False), ("with", True):
+    for name, buckets in ("without buckets", False), ("with buckets", True):
         epochs[name], *_ = load_strips(Config(train_size=STRIPS, buckets=buckets))
         seconds[name] = []
-        print(f"{name} buckets: {padding_share(epochs[name]):.1%} of the timesteps padding")
     for _ in range(ROUNDS + 1):
         for name, batches in epochs.items():
             start = time.perf_counter()
@@ -50,10 +53,15 @@ def main() -> None:
             seconds[name].append(time.perf_counter() - start)
     # The first round builds the graph.
     ratios = [one / other for one, other in zip(*seconds.values(), strict=True)][1:]
-    print(
-        f"an epoch without takes {statistics.median(ratios):.2f} times as long as one with "
-        f"buckets (from {min(ratios):.2f} to {max(ratios):.2f} in {ROUNDS} rounds)"
-    )
+    times = {
+        "with buckets": "1",
+        "without buckets": f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to "
+        f"{max(ratios):.2f} in {ROUNDS} rounds)",
+    }
+    print(f"| an epoch of {STRIPS:,} strips | padding among the timesteps | time |")
+    print("|---|---|---|")
+    for name, time_of in times.items():
+        print(f"| {name} | {padding_share(epochs[name]):.1%} | {time_of} |")
 
 
 if __name__ == "__main__":

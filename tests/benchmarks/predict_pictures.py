@@ -1,10 +1,10 @@
 """Read MNIST test images from pictures, as a user would: `--predict` on files of all kinds.
 
-    python tests/benchmarks/predict_pictures.py classic.py runs/classic/TIME/model.keras
-    python tests/benchmarks/predict_pictures.py variable_length_seq.py MODEL
+    python tests/benchmarks/predict_pictures.py
 
-500 digits, or 500 strips of 2 to 8 digits, each enlarged to a random size, put somewhere on a
-larger page, light on dark or dark on light, as PNG files.
+500 digits for lesson 1, and 500 strips of 2 to 8 digits for lesson 3, each enlarged to a random
+size, put somewhere on a larger page, light on dark or dark on light, as PNG files. Trains both
+networks first. Prints a Markdown table.
 """
 
 import re
@@ -16,11 +16,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 import numpy as np
+from accuracy import ROOT, trained
+from machine import machine
 from PIL import Image
 
 from support import ctc, digits, strips
 
-ROOT = Path(__file__).parent.parent.parent
 PICTURES = 500
 
 
@@ -36,17 +37,18 @@ def picture_of(image: np.ndarray, random: np.random.Generator) -> Image.Image:
     return Image.fromarray(page if random.random() < 0.5 else 255 - page)
 
 
-def main() -> None:
-    """Print the share of digits, or of labels, that were read right."""
-    script, model = sys.argv[1:]
-    random = np.random.default_rng(0)
+def examples(script: str, random: np.random.Generator) -> tuple[list, list[np.ndarray]]:
+    """Return the digits of each picture, and its image (height, width)."""
     _, mnist = digits.load_mnist()
     if script == "classic.py":
-        truths, images = [[y] for y in mnist.y[:PICTURES]], mnist.x[:PICTURES]
-    else:
-        composed = strips.compose_strips(mnist, 2, 8, random)
-        truths = [y[y != ctc.BLANK] - 1 for y in composed.y[:PICTURES]]
-        images = [x.T for x in composed.x[:PICTURES]]
+        return [[y] for y in mnist.y[:PICTURES]], list(mnist.x[:PICTURES])
+    composed = strips.compose_strips(mnist, 2, 8, random)
+    truths = [y[y != ctc.BLANK] - 1 for y in composed.y[:PICTURES]]
+    return truths, [x.T for x in composed.x[:PICTURES]]
+
+
+def read(script: str, model: Path, images: list[np.ndarray], random) -> list[list[int]]:
+    """Draw a picture of each image; return what the script reads in it."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{number:03}.png" for number in range(PICTURES)]
         for image, path in zip(images, paths, strict=True):
@@ -54,15 +56,24 @@ def main() -> None:
         command = [sys.executable, ROOT / script, "--model", model, "--predict", *paths]
         printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     readings = re.findall(r"^.*\.png: (nothing|[\d ]+) \(", printed, re.MULTILINE)
-    labels = [[int(x) for x in reading.split() if x != "nothing"] for reading in readings]
-    wrong = sum(
-        int(ctc.edit_distances(np.array([truth]) + 1, np.array([reading], int) + 1)[0])
-        for truth, reading in zip(truths, labels, strict=True)
-    )
-    count = sum(map(len, truths))
-    print(
-        f"{script}: {PICTURES} pictures, {count} labels, {wrong} mistakes: {1 - wrong / count:.1%}"
-    )
+    return [[int(x) for x in reading.split() if x != "nothing"] for reading in readings]
+
+
+def main() -> None:
+    """Print the share of digits, or of labels, that were read right."""
+    print(machine("keras", "tensorflow"))
+    print("| network | pictures | digits in them | read correctly |\n|---|---|---|---|")
+    for script in "classic.py", "variable_length_seq.py":
+        random = np.random.default_rng(0)
+        truths, images = examples(script, random)
+        with trained(script) as model:
+            readings = read(script, model, images, random)
+        wrong = sum(
+            int(ctc.edit_distances(np.array([truth]) + 1, np.array([reading], int) + 1)[0])
+            for truth, reading in zip(truths, readings, strict=True)
+        )
+        count = sum(map(len, truths))
+        print(f"| `python {script}` | {PICTURES} | {count:,} | {1 - wrong / count:.1%} |")
 
 
 if __name__ == "__main__":
