@@ -178,7 +178,7 @@ def draw(races: dict[str, tuple[list[Curve], list[Curve]]], path: Path) -> None:
     panels = figure.subplots(1, len(races), squeeze=False)[0]
     for axes, (name, (ours, recipe)) in zip(panels, races.items(), strict=True):
         task = TASKS[name]
-        for curves, colour, label in (recipe, "C1", task.recipe), (ours, "C0", task.ours):
+        for curves, colour, label in (recipe, "C1", "the recipe"), (ours, "C0", "ours"):
             for number, curve in enumerate(curves):
                 seconds, figures = zip(*curve, strict=True)
                 axes.plot(seconds, figures, colour, label=label if number == 0 else None)
@@ -186,7 +186,8 @@ def draw(races: dict[str, tuple[list[Curve], list[Curve]]], path: Path) -> None:
         axes.set(xscale="log", xlabel="seconds of training", ylabel=f"test {task.figure}")
         axes.set_ylim((0.9, 1) if task.figure == "accuracy" else (0, 1))
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1))  # above the curves
+        axes.set_title(task.recipe, fontsize=9)
+        axes.legend(fontsize=8)
     figure.savefig(path, dpi=120)
 
 
