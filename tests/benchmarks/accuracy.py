@@ -45,11 +45,11 @@ def train(
 
 
 @contextlib.contextmanager
-def trained(command: str) -> Iterator[Path]:
-    """Train a network by a command, with seed 0; yield its file, which is removed afterwards."""
+def trained(command: str, seed: int = 0) -> Iterator[Path]:
+    """Train one network by a command; yield its file, whose folder is removed afterwards."""
     script, *arguments = command.split()
     with tempfile.TemporaryDirectory() as output:
-        train(script, [*arguments, "--output", output], seed=0)
+        train(script, [*arguments, "--output", output], seed)
         (path,) = Path(output).rglob("model.keras")
         yield path
 

@@ -12,7 +12,6 @@ import argparse
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -20,9 +19,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 import common
 
-import accuracy
 import figures
-from accuracy import ROOT, SEEDS
+from accuracy import ROOT, SEEDS, trained
 from machine import machine
 
 HERE = machine("keras", "tensorflow").strip()  # with the day on which the measuring began
@@ -30,11 +28,8 @@ HERE = machine("keras", "tensorflow").strip()  # with the day on which the measu
 
 def train(command: str, seed: int) -> dict[str, float | None]:
     """Run a command, which trains one network, with a seed; return its metrics."""
-    script, *arguments = command.split()
-    with tempfile.TemporaryDirectory() as output:
-        runs = accuracy.train(script, [*arguments, "--output", output], seed)
-    (metrics,) = runs.values()
-    return metrics
+    with trained(command, seed) as network:
+        return json.loads(network.with_name("metrics.json").read_text())
 
 
 def printed(command: str) -> list[str]:

@@ -30,10 +30,9 @@ STRIPS, STEPS = 1000, 100  # strips of each length; steps of padding after each
 COLUMNS = 4  # of the default network
 
 
-def compose(length: int) -> common.Examples:
+def compose(mnist: common.Examples, length: int) -> common.Examples:
     """Compose strips of a length. One composition may have too few of the long ones."""
     random = np.random.default_rng(length)
-    _, mnist = digits.load_mnist()
     compositions = -(-STRIPS * length // len(mnist.x))
     parts = [strips.compose_strips(mnist, length, length, random) for _ in range(compositions)]
     return common.Examples(*(np.concatenate(part)[:STRIPS] for part in zip(*parts, strict=True)))
@@ -56,11 +55,12 @@ def main() -> None:
     for name, command in COMMANDS.items():
         with trained(command) as path:
             networks[name] = keras.saving.load_model(path)
+    _, mnist = digits.load_mnist()
     heads = "digits", "sequence accuracy", "label error rate", f"with {STEPS} steps of padding"
     print(f"| {' | '.join((*heads, 'the same, trained without a mask', heads[-1]))} |")
     print("|---" * (len(heads) + 2) + "|")
     for length in LENGTHS:
-        test = compose(length)
+        test = compose(mnist, length)
         (error, accuracy), (padded, _) = (
             rates(networks["masked"], test, steps) for steps in (0, STEPS)
         )

@@ -8,6 +8,7 @@ trains on it, from the weights of the network. Does it learn to read them, and w
 Prints a Markdown table of the accuracy on the new pictures and on the MNIST test digits.
 """
 
+import contextlib
 import sys
 import tempfile
 from pathlib import Path
@@ -81,7 +82,8 @@ def main() -> None:
         folder = Path(name)
         draw_all(folder / "mine", each=10, seed=0)
         draw_all(folder / "new", each=20, seed=1)
-        predict.collect_digits(folder / "mine", folder / "mine.pkl")
+        with contextlib.redirect_stdout(sys.stderr):  # no part of the table
+            predict.collect_digits(folder / "mine", folder / "mine.pkl")
         print(f"| `python classic.py` | {accuracies(model, folder / 'new')} |")
         start = f"classic.py --start-from {model}"
         second = {LONGER: "", OWN: f" --data {folder / 'mine.pkl'}"}
