@@ -127,7 +127,11 @@ def main() -> None:
     parser.add_argument("page", help="such as lesson_1, of which the file is docs/lesson_1.md")
     parser.add_argument("--again", action="store_true", help="forget first what is there already")
     asked = parser.parse_args()
-    names = [name for name in figures.names() if figures.load(name)["page"] == asked.page]
+    names = [
+        name
+        for name in figures.names()
+        if figures.load(name)["page"] == asked.page and "by" not in figures.load(name)
+    ]
     if not names:
         parser.error(f"no table in {figures.FOLDER} is of the page {asked.page}")
     measure_page(names, asked.again)
