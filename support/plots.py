@@ -112,7 +112,7 @@ def images(images: np.ndarray, captions: list[str], path: Path, *, columns: int 
     """Draw images (n, height, width) in a grid, each under its caption."""
     figure, grid = _image_grid(images, columns)
     for axes, caption in zip(grid, captions, strict=True):
-        axes.set_title(caption, fontsize=9)
+        axes.set_title(caption, fontsize=9, y=1)  # without y, matplotlib looks for ticks up there
     figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
@@ -145,11 +145,11 @@ def reading(
         strict=False,  # the last row of the grid may have room left
     ):
         left.imshow(image, cmap="gray_r", vmin=0, vmax=255, aspect="auto")
-        left.set_title(caption, fontsize=9)
+        left.set_title(caption, fontsize=9, y=1)
         right.axis("on")
         right.imshow(classes, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         right.set(xticks=range(classes.shape[1]), yticks=[])
-        right.set_title(f"settled after {row} rows", fontsize=9)
+        right.set_title(f"settled after {row} rows", fontsize=9, y=1)
         for axes in left, right:
             axes.axhline(row - 1.5, color="C1", linestyle="--")
     figure.savefig(path, dpi=DOTS_PER_INCH)

@@ -21,6 +21,13 @@ import pytest
 
 from support import digits
 
+LONG = "test_scripts_smoke", "test_scripts_resumed", "test_scripts_in_processes"
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with what takes long, so that no process has it to do when the others have ended."""
+    items.sort(key=lambda item: item.path.stem not in LONG)
+
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory):

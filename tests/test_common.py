@@ -149,6 +149,22 @@ def test_optimizers_are_those_of_keras(name, clip_norm):
     assert bool(optimizer.weight_decay) == (name == "AdamW")
 
 
+@pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adam", "AdamW", "Muon"])
+def test_every_optimizer_trains_at_a_constant_rate(name):
+    network = classif_rnn_network(
+        5, 7, cell="GRU", units=6, depth=1, bidirectional=False, dropout=0.0
+    )
+    network.compile(
+        common.optimizer(name, learning_rate=0.001, clip_norm=None),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (40, 5, 7), np.uint8)
+    labels = random.integers(0, 10, 40)
+    losses = [float(network.train_on_batch(pixels, labels)) for _ in range(20)]
+    assert losses[-1] < losses[0]
+
+
 def peak(optimizer="Muon", schedule="one-cycle"):
     return common.peak_learning_rate(
         {("Muon", "one-cycle", "GRU"): 0.008}, optimizer=optimizer, schedule=schedule, cell="GRU"

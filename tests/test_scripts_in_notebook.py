@@ -1,5 +1,7 @@
 """The scripts as modules, as a notebook uses them: `main` returns figures, errors are raised."""
 
+import copy
+import functools
 import importlib
 import json
 
@@ -26,38 +28,44 @@ LESSONS = {  # a figure that the lesson returns, and what makes it quick
 }
 
 
-@pytest.fixture(params=LESSONS)
-def lesson(request, data, tmp_path):
+@pytest.fixture(scope="module", params=LESSONS)
+def lesson(request, data):
     """The name of a figure that a lesson returns, and a function that calls its main."""
     module = importlib.import_module(request.param)
     figure, quick = LESSONS[request.param]
 
-    def call(**settings):
-        settings = SMALL | quick | {"data": data, "output": tmp_path} | settings
+    def call(output, **settings):
+        settings = SMALL | quick | {"data": data, "output": output} | settings
         return module.main(module.Config(**settings))
 
     return figure, call
 
 
-def test_it_returns_the_figures_that_it_writes(lesson, tmp_path):
-    figure, call = lesson
-    metrics = call()
-    assert figure in metrics
-    (folder,) = tmp_path.glob("*/*")
+@pytest.fixture(scope="module")
+def first(lesson, tmp_path_factory):
+    """The figures that the first call of a lesson returned, and the folder where it wrote."""
+    output = tmp_path_factory.mktemp("first")
+    return lesson[1](output), output
+
+
+def test_it_returns_the_figures_that_it_writes(lesson, first):
+    metrics, output = first
+    assert lesson[0] in metrics
+    (folder,) = output.glob("*/*")
     assert metrics == json.loads((folder / "metrics.json").read_text())
 
 
-def test_it_can_be_called_twice_with_the_same_result(lesson):
+def test_it_can_be_called_twice_with_the_same_result(lesson, first, tmp_path):
     figure, call = lesson
-    first, second = call(), call()
-    for metrics in first, second:
+    results = copy.deepcopy(first[0]), call(tmp_path)
+    for metrics in results:
         (metrics[figure] if figure == "standardized" else metrics).pop("training_seconds")
-    assert figure in first
-    assert first == second
+    assert results[0] == results[1]
 
 
 def test_errors_are_exceptions(lesson, tmp_path, monkeypatch):
-    _, call = lesson
+    _, main = lesson
+    call = functools.partial(main, tmp_path)
     with pytest.raises(SettingError, match="--train-size"):
         call(train_size=100_000)
     with pytest.raises(SettingError, match="name one with --learning-rate"):
@@ -80,10 +88,9 @@ def test_errors_are_exceptions(lesson, tmp_path, monkeypatch):
     assert str(interrupted.value) == str(folder)
 
 
-@pytest.mark.parametrize("optimizer", ["SGD", "RMSprop", "Adam", "AdamW", "Muon"])
-def test_every_optimizer_trains_at_a_constant_rate(optimizer, data, tmp_path):
+def test_another_optimizer_trains_at_a_constant_rate(data, tmp_path):
     classic = importlib.import_module("classic")
-    settings = SMALL | {"optimizer": optimizer, "schedule": "constant", "learning_rate": 0.001}
+    settings = SMALL | {"optimizer": "AdamW", "schedule": "constant", "learning_rate": 0.001}
     metrics = classic.main(
         classic.Config(**settings, clip_norm=None, patience=2, data=data, output=tmp_path)
     )

@@ -20,7 +20,7 @@ from variable_length_seq import pad
 
 pytestmark = [pytest.mark.slow, pytest.mark.smoke]
 ROOT = Path(__file__).parent.parent
-SMALL = ["--train-size", "512", "--test-size", "256", "--epochs", "1"]
+SMALL = ["--train-size", "512", "--test-size", "100", "--epochs", "1"]
 COMMON_FILES = {
     *("config.json", "history.csv", "metrics.json", "model.keras", "checkpoint.keras"),
     *("learning_curves.png", "misread.png"),
@@ -76,7 +76,7 @@ def test_it_prints_what_a_student_needs_and_nothing_else(smoke):
     assert re.search(r"loss: \d.* - val_\w+: \d", ran.stdout)
     metrics = json.loads((folder / "metrics.json").read_text())
     assert f"test loss {metrics['test_loss']:.4f}\n" in ran.stdout
-    assert re.search(r"\(\d+ of 256\)\n", ran.stdout)
+    assert re.search(r"\(\d+ of 100\)\n", ran.stdout)
     table = ran.stdout.split("probability\n")[1].splitlines()[:10]
     assert all(re.search(r" \d+\.\d\d%$", line) for line in table)
     seconds = metrics["training_seconds"]
