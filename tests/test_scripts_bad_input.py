@@ -32,8 +32,8 @@ SCRIPTS = "classic", "seq_labelling", "variable_length_seq", "standardize"
         (["--seed", "-1"], "greater than or equal to 0"),
         (["--train-size", "70000"], "--train-size 70,000: there are "),
         (["--test-size", "10001"], "--test-size 10,001: there are "),
-        (["--output", ROOT / "README.md"], "can't be written"),
-        (["--output", "/proc/nothing"], "can't be written"),
+        (["--train-size", "200", "--output", ROOT / "README.md"], "can't be written"),
+        (["--train-size", "200", "--output", "/proc/nothing"], "can't be written"),
     ],
 )
 def test_bad_settings_end_with_one_message_and_exit_code_2(
@@ -66,7 +66,7 @@ def test_bad_settings_written_into_the_file(
     assert count == 1
     (tmp_path / "edited.py").write_text(source)
     monkeypatch.chdir(tmp_path)
-    assert run_in_process(tmp_path / "edited.py", [], monkeypatch) == 2
+    assert run_in_process(tmp_path / "edited.py", ["--train-size", "200"], monkeypatch) == 2
     printed = capfd.readouterr()
     assert message in printed.err
     assert "Traceback" not in printed.err

@@ -18,7 +18,7 @@ from script_runs import TENSORFLOW
 from support import digits, strips
 from variable_length_seq import pad
 
-pytestmark = [pytest.mark.slow, pytest.mark.smoke]
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 SMALL = ["--train-size", "512", "--test-size", "100", "--epochs", "1"]
 COMMON_FILES = {
@@ -70,6 +70,7 @@ def smoke(request, tmp_path_factory):
     return request.param, *smoke_run(request.param, output)
 
 
+@pytest.mark.smoke
 def test_it_prints_what_a_student_needs_and_nothing_else(smoke):
     _, ran, folder = smoke
     assert re.search(r"Total params: [\d,]+ ", ran.stdout)
@@ -83,6 +84,7 @@ def test_it_prints_what_a_student_needs_and_nothing_else(smoke):
     assert ran.stdout.endswith(f"\ntrained in {seconds} s\nwrote {folder}\n")
 
 
+@pytest.mark.smoke
 def test_it_writes_every_file(smoke):
     script, _, folder = smoke
     names = {file.name for file in folder.iterdir()}
