@@ -10,7 +10,7 @@ import common  # noqa: F401
 import pytest
 import tyro
 
-from tests.benchmarks import figures
+from tests.benchmarks import figures, time_to_accuracy
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*figures.PAGES, ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md"]
@@ -126,6 +126,13 @@ def test_figures_are_of_the_settings_of_today(name):
 def test_what_a_benchmark_printed_is_of_the_settings_of_today(name):
     for command, settings in figures.load(name)["of"].items():
         assert settings == figures.settings(command), command
+
+
+def test_the_time_to_accuracy_is_that_of_what_the_benchmark_trains():
+    tasks = time_to_accuracy.TASKS.values()
+    commands = [task.ours for task in tasks]
+    commands += [task.theirs + time_to_accuracy.PLAIN for task in tasks]
+    assert list(figures.load("time_to_accuracy")["of"]) == commands
 
 
 @by_page
