@@ -11,6 +11,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 TENSORFLOW = find_spec("tensorflow") is not None  # else standardize.py writes no logs
 
+# Ctrl-C works in what is started here, also where the tests themselves ignore it, as under nohup.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def start(script, arguments, data, output, code="", **environment):
     """Start a script as a user does, or after some code in the same process."""
@@ -29,8 +32,6 @@ def start(script, arguments, data, output, code="", **environment):
         text=True,
         cwd=output.parent,
         env=os.environ | environment,
-        # Ctrl-C works also where the tests themselves were started with it ignored, as by nohup.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
