@@ -1,8 +1,11 @@
 """Training: the batches of an epoch, and callbacks."""
 
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable
+from types import FrameType
 from typing import Literal
 
 import common
@@ -170,7 +173,9 @@ def check_patience(patience: int | None, schedule: str) -> None:
 class Checkpoint(keras.callbacks.Callback):
     """Save a run after every epoch, so that it can go on from there to the same end.
 
-    It comes last: a training that another callback stops stays stopped.
+    It comes last: a training that another callback stops stays stopped. It sees to it that Ctrl-C
+    ends the training: where Keras waits for JAX to give the figures of a batch, it drops whatever
+    exception comes, that of Ctrl-C too.
     """
 
     def __init__(self, run: Run) -> None:
@@ -179,9 +184,27 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         self.start = time.perf_counter() - self.run.seconds
+        self.interrupted = False
+        in_main = threading.current_thread() is threading.main_thread()  # no other may handle it
+        if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self.interrupt)
+
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Remember Ctrl-C, and raise KeyboardInterrupt."""
+        self.interrupted = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self.run.epochs.append({name: float(value) for name, value in logs.items()})
         self.run.seconds = time.perf_counter() - self.start
         self.run.stopped = self.model.stop_training
         self.run.save(self.model)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        if signal.getsignal(signal.SIGINT) == self.interrupt:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
