@@ -1,11 +1,11 @@
 """Lesson 4: what the scale of the input does to training, and how to watch a training.
 
-The network of lesson 1, classic.py, reads an image row by row, 28 timesteps of 28 features. Its
-layers are the scaling, (28, 28) to (28, 28); a recurrent layer, whose last state (112,) goes on;
-and a dense layer, which gives ten logits. It is trained three times with the same seed and the same
-settings: on pixels as they are (0 to 255), on pixels from 0 to 1, and on standardized pixels, each
-column with mean 0 and variance 1 over all training images. TensorBoard shows the three trainings
-side by side.
+A network like that of lesson 1, classic.py, reads an image row by row, 28 timesteps of 28 features.
+Its layers are the scaling, (28, 28) to (28, 28); a recurrent layer, whose last state (112,) goes
+on; and a dense layer, which gives ten logits. It is trained three times with the same seed and the
+same settings: on pixels as they are (0 to 255), on pixels from 0 to 1, and on standardized pixels,
+each column with mean 0 and variance 1 over all training images. TensorBoard shows the three
+training runs side by side.
 
     python standardize.py
     python standardize.py --optimizer Muon --scaling standardized
