@@ -105,7 +105,7 @@ def classif_rnn_network(
     Source: C. Tallec and Y. Ollivier (2018), for the bias, https://arxiv.org/abs/1804.11188
     """
     # A GRU adds up two biases, so that each begins at half; a bias has a part for update gate,
-    # reset gate and candidate.
+    # reset gate and candidate. (Constant documents a scalar, and takes an array.)
     biases = keras.initializers.Constant(np.repeat([update_bias / 2, 0.0, 0.0], units))
     settings = {"bias_initializer": biases} if cell == "GRU" else {}
     network = keras.Sequential(name="classif_rnn_network")

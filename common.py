@@ -57,11 +57,11 @@ def choose_backend() -> None:
     chosen = os.environ.get("KERAS_BACKEND")
     try:
         folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
-        named = json.loads((folder / "keras.json").read_text())["backend"]
+        named = str(json.loads((folder / "keras.json").read_text())["backend"])
     except (OSError, RuntimeError, ValueError, KeyError, TypeError):  # no such file, or damaged
         named = ""
     names = [chosen] if chosen else [named, "tensorflow", "jax"]
-    installed = [name for name in names if str(name).isidentifier() and find_spec(name)]
+    installed = [name for name in names if name.isidentifier() and find_spec(name)]
     if not installed:
         print(f"no {chosen or 'tensorflow or jax'} is installed: see README.md", file=sys.stderr)
         sys.exit(2)
@@ -78,7 +78,7 @@ DATA_FILE = Path(__file__).resolve().parent / "data" / "mnist.pkl.gz"
 LARGEST_DATA = 448 * 2**20  # bytes of a pickle after decompression; MNIST in float64 needs 439e6
 LONGEST_PROGRAM = 1_000_000  # instructions of a pickle; a sequence takes about 30
 LONGEST_LINE = 2**27  # bytes of an instruction written as a line of text, as protocol 0 does
-MOST_SEQUENCES = 100_000
+MOST_SEQUENCES = 30_000  # in a file: training and test
 
 
 class SettingError(Exception):
@@ -180,8 +180,8 @@ def optimizer(
 ) -> keras.optimizers.Optimizer:
     """Make an optimizer of Keras by its name; only AdamW has weight decay.
 
-    Muon makes the update of each weight matrix of the recurrent layers orthogonal, so that it
-    learns in all directions alike; of a GRU's two rows of biases too, because they are a matrix.
+    Muon makes the update of each weight matrix of the recurrent layers nearly orthogonal, so that
+    it learns in all directions alike; of a GRU's two rows of biases too, because they are a matrix.
     All other biases and the layer named "logits" learn as with Adam.
 
     Args:

@@ -9,7 +9,7 @@ the steps, so that training needs the labels alone and no alignment.
     python seq_labelling.py --cell LSTM --epochs 4
 
 With its default settings the label error rate is 0.9% on test strips, and 95.5% of the strips have
-no error, by greedy decoding, after 1 to 2 minutes of training on 2 cores.
+no error, by greedy decoding, after about 2 minutes of training on 2 cores.
 
 It prints the network, the figures of every epoch and of the test, and ten answers beside the
 truth. It writes a folder runs/seq_labelling/TIME: model.keras, the network of the best epoch;

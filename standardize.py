@@ -95,7 +95,7 @@ def scaling_layer(scaling: str, images: np.ndarray) -> keras.Layer:
 
     Args:
         scaling: "raw" leaves pixels as they are; "unit" divides them by 255; "standardized" brings
-            each of the D columns to mean 0 and variance 1, and one that never varies to 0.
+            each of the D columns of `images` to mean 0 and variance 1, one that never varies to 0.
         images: the training images, (n, T, D), whose mean and variance are used.
     """
     if scaling == "standardized":
@@ -292,7 +292,7 @@ def main(config: Config) -> dict[str, dict[str, float | None]]:
     if tf:
         print(f"\nto see the training: tensorboard --logdir {shlex.quote(str(whole.folder))}")
     else:
-        print("\nnothing was written for TensorBoard: its logs need TensorFlow, which is missing")
+        print("\nnothing was written for TensorBoard: its logs need TensorFlow and TensorBoard")
     return metrics
 
 

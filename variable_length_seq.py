@@ -19,7 +19,6 @@ alignment.png and padding.png.
 """
 
 import functools
-import math
 import sys
 from collections.abc import Sequence
 from typing import Literal
@@ -154,8 +153,9 @@ def bucketed(
 
 def padding_share(batches: training.EpochBatches) -> float:
     """Return the share of padding in the timesteps of the current epoch's batches."""
-    timesteps = sum(math.prod(batches[index].x.shape[:2]) for index in range(len(batches)))
-    return 1 - sum(map(len, batches.examples.x)) / timesteps
+    strips = batches.examples.x  # those of all processes, of which a batch has this one's share
+    timesteps = sum(batches.collate(strips[batch])[:, :, 0].size for batch in batches.batches)
+    return 1 - sum(map(len, strips)) / timesteps
 
 
 def two_batches(strips: common.Examples, size: int) -> dict[str, common.Examples]:

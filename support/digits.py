@@ -79,6 +79,9 @@ def join_digits(
     Args:
         path: of the data set, for messages.
         parts: as `common.load_parts` gives them.
+
+    Raises:
+        DataError: they are not images and labels, or not all of one size.
     """
     *train_parts, test = [_digit_images(*part) for part in parts]
     for part in train_parts:
@@ -123,14 +126,15 @@ def check_digits(where: str, labels: np.ndarray) -> None:
 
 
 def to_pixels(where: str, values: np.ndarray, ends: np.ndarray | None = None) -> np.ndarray:
-    """Bring pixel values to uint8: whole numbers from 0 to 255 as they are, 0 to 1 scaled up.
+    """Bring pixel values to uint8: those from 0 to 255 as they are, those from 0 to 1 scaled up.
 
     Args:
         values: (n, ...), one image after the other.
         ends: where each image ends along the first axis; None: each takes one place.
+
+    Raises:
+        DataError: a value is neither.
     """
-    if values.dtype == np.uint8:
-        return values
     lowest, highest = values.min(initial=0), values.max(initial=0)
     if not (lowest >= 0 and highest <= 255):  # also where there is no number
         wrong = ~((values >= 0) & (values <= 255))
@@ -143,7 +147,8 @@ def to_pixels(where: str, values: np.ndarray, ends: np.ndarray | None = None) ->
             f"{where} {index}: pixels from {low} to {high}; expected 0 to 255, or 0 to 1"
         )
     if values.dtype.kind != "f":
-        return values.astype(np.uint8)
+        pixels = values.astype(np.uint8, copy=False)
+        return pixels * np.uint8(255) if highest == 1 else pixels  # black and white, or grey
     # Copies of a block are small, even where all is one image; in the order of the memory, all of
     # the values need no copy.
     blocks = np.array_split(values.ravel(order="K"), values.nbytes // 2**24 + 1)
@@ -160,7 +165,11 @@ def to_pixels(where: str, values: np.ndarray, ends: np.ndarray | None = None) ->
 
 
 def split_validation(train: common.Examples, path: Path) -> tuple[common.Examples, common.Examples]:
-    """Split off the last twelfth for validation: 5,000 of MNIST's 60,000 training images."""
+    """Split off the last twelfth for validation: 5,000 of MNIST's 60,000 training images.
+
+    Raises:
+        DataError: there are fewer than twelve.
+    """
     size = len(train.x) // 12
     if size == 0:
         raise common.DataError(f"{path}: {len(train.x)} training examples; at least 12 are needed")
@@ -170,17 +179,17 @@ def split_validation(train: common.Examples, path: Path) -> tuple[common.Example
 
 
 def take_first(
-    examples: common.Examples, size: int | None, option: str, name: str, digits: int = 1
+    examples: common.Examples, size: int | None, option: str, name: str
 ) -> common.Examples:
-    """Return the first `size` examples, all whole ones for None; SettingError if there are fewer.
+    """Return the first `size` examples, all for None; SettingError if there are fewer."""
+    check_size(size, len(examples.x), option, name)
+    return common.Examples(*(part[:size] for part in examples))
 
-    Args:
-        digits: how many items of `examples` make one example.
-    """
-    available = len(examples.x) // digits
+
+def check_size(size: int | None, available: int, option: str, name: str) -> None:
+    """Raise SettingError where more examples are asked for than there are."""
     if size is not None and size > available:
         raise common.SettingError(f"{option} {size:,}: there are {available:,} {name}")
-    return common.Examples(*(part[: (size or available) * digits] for part in examples))
 
 
 def shuffled(examples: common.Examples, random: np.random.Generator) -> common.Examples:
@@ -201,8 +210,9 @@ def distorted(
 
     Args:
         images: uint8, (n, height, width).
-        distortion: largest angle in radians, and largest share by which an image is stretched
-            along each axis and slanted.
+        distortion: largest angle in radians, and largest share by which an image is slanted, and
+            stretched along each axis: what is drawn at a place comes from up to so much further
+            out, or further in.
         shift: longest way that an image moves along each axis, in pixels.
         elastic: standard deviation of the ways, in pixels along each axis, that 4 x 4 points of
             an image move, each on its own; what lies between them follows smoothly.

@@ -112,7 +112,8 @@ def images(images: np.ndarray, captions: list[str], path: Path, *, columns: int 
     """Draw images (n, height, width) in a grid, each under its caption."""
     figure, grid = _image_grid(images, columns)
     for axes, caption in zip(grid, captions, strict=True):
-        axes.set_title(caption, fontsize=9, y=1)  # without y, matplotlib looks for ticks up there
+        # Without y, matplotlib looks for ticks up there. A file name may hold what looks like math.
+        axes.set_title(caption, fontsize=9, y=1, parse_math=False)
     figure.savefig(path, dpi=DOTS_PER_INCH)
 
 

@@ -11,6 +11,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ import keras
 _ADDRESSES = "KERAS_DISTRIBUTION_JOB_ADDRESSES"
 _PROCESSES = "KERAS_DISTRIBUTION_NUM_PROCESSES"
 _PROCESS = "KERAS_DISTRIBUTION_PROCESS_ID"
+LONGEST_WAIT = 240.0  # seconds of the first for the others; after 300, JAX would end it with a dump
 
 
 class WorkDone(BaseException):
@@ -42,7 +44,7 @@ def join(*, seed: int, output: Path, resume: Path | None) -> Iterator[dict[str, 
         output: the folder that the first process writes to.
         resume: the folder of the run that is to go on, if any.
 
-    Returns:
+    Yields:
         `output` and `resume` as this process has to take them.
 
     Raises:
@@ -70,13 +72,18 @@ def _connect(seed: int) -> None:
     addresses, number, index = map(os.environ.get, (_ADDRESSES, _PROCESSES, _PROCESS))
     _check_process_variables(addresses, number, index)
     common.set_seed(seed)  # the same in all, without asking each other
+    message = f"the other processes did not come in {LONGEST_WAIT:.0f} seconds: start all, or none"
+    giving_up = threading.Timer(LONGEST_WAIT, leave, (message, 1))
+    giving_up.daemon = True
     if process_id() == 0:
         print(f"waiting for the other processes, {number} in all", flush=True)
+        giving_up.start()
     else:
         _wait_for_the_first(addresses.split(",")[0])
     keras.distribution.initialize()
     with common.hold_back_output(), keras.distribution.DataParallel().scope():
         keras.Variable(0.0)  # first exchange: JAX connects the processes, and reports it
+    giving_up.cancel()
 
 
 def _check_process_variables(addresses: str | None, number: str | None, index: str | None) -> None:
@@ -138,8 +145,8 @@ def guarded() -> Iterator[None]:
         if _ADDRESSES not in os.environ:
             raise
         raise common.TrainingError(
-            f"another process has ended or can't be reached ({common.one_line(error)}): start all "
-            f"again, with --resume and the folder of the run"
+            f"another process has ended or can't be reached, or this one has failed "
+            f"({common.one_line(error)}): start all again, with --resume and the folder of the run"
         ) from None
 
 

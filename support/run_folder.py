@@ -130,7 +130,8 @@ def open_run(script: str, *, settings: dict, output: Path, resume: Path | None) 
         resume: the folder of the run that is to go on; None: a new run.
 
     Raises:
-        SettingError: the folder cannot be made or written to, or there is no run to resume.
+        SettingError: the folder cannot be made or written to; or there is no run to resume, it has
+            other settings, or it is finished.
     """
     if resume:
         _check_resumable(resume, Path(script).name, settings)

@@ -40,11 +40,9 @@ class RunConfig(
         names = [*own, *RunConfig.model_fields]
         cls.__pydantic_fields__ = {name: cls.model_fields[name] for name in names}
 
-    def of_the_run(self, **options: bool) -> dict:
+    def of_the_run(self) -> dict:
         """Return the settings that make a run what it is, not those that say what to do with it."""
-        return self.model_dump(
-            mode="json", exclude={"resume", "predict", "model", "seen"}, **options
-        )
+        return self.model_dump(mode="json", exclude={"resume", "predict", "model", "seen"})
 
     def __getattr__(self, name: str) -> NoReturn:
         """Name a setting that is missing, as after a typing mistake in class Config."""

@@ -50,13 +50,12 @@ def load_strips(
         train_size, test_size: how many strips to return, the first ones; None: all.
 
     Returns:
-        A function that composes an epoch's training strips; validation strips; test strips. See
-        `compose_strips` for their form.
+        A function that composes an epoch's training strips; validation strips; test strips.
 
     Raises:
         DataError: the file cannot be read, holds neither digits nor sequences, or a sequence has
             too few steps for its labels.
-        SettingError: more strips are asked for than there are, or the columns are too many.
+        SettingError: there are fewer strips, or not one, or the columns are too many.
     """
     digits.fetch_if_missing(path)
     parts = common.load_parts(path)
@@ -66,16 +65,10 @@ def load_strips(
         test = digits.take_first(test, test_size, "--test-size", "test sequences")
         return functools.partial(digits.shuffled, train), validation, test
     train, validation, test = _split_digits(path, parts, longest, columns)
-    # As many digits as the strips need that are asked for, however long these turn out.
-    train = digits.take_first(train, train_size, "--train-size", "training strips", longest)
-    compose = functools.partial(
-        compose_distorted,
-        train,
-        shortest=shortest,
-        longest=longest,
-        distort=distort,
-        size=train_size,
-    )
+    available = len(strip_lengths(len(train.x), shortest, longest))
+    digits.check_size(train_size, available, "--train-size", "training strips")
+    settings = {"shortest": shortest, "longest": longest, "distort": distort, "size": train_size}
+    compose = functools.partial(compose_distorted, train, **settings)
     validation = compose_strips(validation, shortest, longest, np.random.default_rng(1))
     test = compose_strips(test, shortest, longest, np.random.default_rng(2))
     test = common.Examples(*(part[:MOST_TEST_STRIPS] for part in test))
@@ -86,6 +79,15 @@ def check_lengths(shortest: int, longest: int) -> None:
     """Raise SettingError where the fewest digits on a strip are more than the most."""
     if shortest > longest:
         raise common.SettingError(f"--shortest {shortest} is more than --longest {longest}")
+
+
+def strip_lengths(number: int, shortest: int, longest: int) -> np.ndarray:
+    """Return the lengths of the strips that a number of digits make.
+
+    Equally many of each length, in turns, so that every epoch has the same number of strips.
+    """
+    lengths = np.resize(np.arange(shortest, longest + 1), number // shortest)
+    return lengths[lengths.cumsum() <= number]
 
 
 def compose_strips(
@@ -105,9 +107,7 @@ def compose_strips(
         and their labels, digit + 1, padded with 0, (strips, longest).
     """
     order = random.permutation(len(digits.x))
-    # Equally many of each length, so that every epoch has the same number of strips.
-    lengths = np.resize(np.arange(shortest, longest + 1), len(order) // shortest)
-    lengths = random.permutation(lengths[lengths.cumsum() <= len(order)])
+    lengths = random.permutation(strip_lengths(len(order), shortest, longest))
     ends = lengths.cumsum()
     columns, digit_labels = digits.x[order].transpose(0, 2, 1), digits.y[order] + 1
     strips = np.empty(len(ends), object)
@@ -128,6 +128,8 @@ def compose_distorted(
     size: int | None,
 ) -> common.Examples:
     """Distort digits and compose strips of them; return the first `size`, all for None."""
+    if size:  # no more digits than these strips need, however long they turn out
+        digits = common.Examples(*(part[: size * longest] for part in digits))
     distorted = common.Examples(distort(digits.x, random), digits.y)
     strips = compose_strips(distorted, shortest, longest, random)
     return common.Examples(*(part[:size] for part in strips))
@@ -144,7 +146,7 @@ def _split_digits(
         raise common.SettingError(
             f"strips of {longest:,} digits, but {path} has {fewest:,} to validate or test"
         )
-    steps = longest * train.x.shape[2] // columns
+    steps = math.ceil(longest * train.x.shape[2] / columns)  # the last may be filled up
     needed = ctc.steps_needed(np.ones((1, longest), int))[0]
     if steps < needed:
         raise common.SettingError(

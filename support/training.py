@@ -26,6 +26,9 @@ class EpochBatches(keras.utils.PyDataset):
             what is left, divided by the devices.
         seed: of the random generators.
         collate: makes one array of the inputs of a batch, where they are not one already.
+
+    Raises:
+        SettingError: there are fewer examples than devices.
     """
 
     def __init__(
@@ -55,6 +58,10 @@ class EpochBatches(keras.utils.PyDataset):
         self.epoch = epoch
         examples = self.compose(np.random.default_rng([self.seed, epoch]))
         size = len(examples.x) // devices.count() * devices.count()
+        if size == 0:
+            raise common.SettingError(
+                f"{len(examples.x)} examples cannot be divided by {devices.count()} devices"
+            )
         self.examples = common.Examples(*(part[:size] for part in examples))
         self.batches = [
             slice(start, start + self.batch_size) for start in range(0, size, self.batch_size)
@@ -99,7 +106,7 @@ class StartEpoch(keras.callbacks.Callback):
         for variable in self.model.non_trainable_variables:
             if variable.path.endswith("seed_generator_state"):  # Keras does not save it
                 seed, _ = keras.ops.convert_to_numpy(variable.value)
-                variable.assign([seed, epoch * 2**20])
+                variable.assign([seed, epoch * 2**20 % 2**32])  # of 32 bits in JAX
 
 
 class StopOnInfiniteLoss(keras.callbacks.Callback):
@@ -186,7 +193,9 @@ class Checkpoint(keras.callbacks.Callback):
         self.start = time.perf_counter() - self.run.seconds
         self.interrupted = False
         in_main = threading.current_thread() is threading.main_thread()  # no other may handle it
-        if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        handler = signal.getsignal(signal.SIGINT)
+        failed = isinstance(getattr(handler, "__self__", None), Checkpoint)  # never came to an end
+        if in_main and (failed or handler is signal.default_int_handler):
             signal.signal(signal.SIGINT, self.interrupt)
 
     def interrupt(self, number: int, frame: FrameType | None) -> None:

@@ -64,12 +64,12 @@ def test_the_backend_is_one_that_is_installed(
 
 def only(installed, variable, folder, monkeypatch):
     """Pretend that of all backends only some are installed, and that Keras's folder is another."""
-    monkeypatch.setattr(common, "find_spec", lambda name: name in installed.split())
+    monkeypatch.setattr(common, "find_spec", lambda name: name.lower() in installed.split())
     monkeypatch.setenv("KERAS_BACKEND", variable)
     monkeypatch.setenv("KERAS_HOME", str(folder))
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '"backend"'])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '"backend"', '{"backend": null}'])
 def test_a_damaged_choice_of_keras_is_none(content, tmp_path, monkeypatch):
     only("jax", "", tmp_path, monkeypatch)
     (tmp_path / "keras.json").write_text(content)

@@ -48,6 +48,14 @@ def test_number_types_and_memory_orders(tmp_path, change):
     assert_same(test, TEST)
 
 
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.int64])
+def test_black_and_white_images_are_as_dark_as_others(tmp_path, kind):
+    parts = [((x > 127).astype(kind), y) for x, y in (TRAIN, TEST)]
+    train, test = digits.load_mnist(write(tmp_path / "d.pkl", parts))
+    assert_same(train, [np.where(TRAIN[0] > 127, 255, 0), TRAIN[1]])
+    assert_same(test, [np.where(TEST[0] > 127, 255, 0), TEST[1]])
+
+
 def test_other_image_sizes(tmp_path):
     x = np.zeros((12, 5, 3), np.uint8)
     train, _ = digits.load_mnist(write(tmp_path / "d.pkl", ((x, TEST[1]), (x, TEST[1]))))

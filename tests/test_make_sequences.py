@@ -104,12 +104,17 @@ def test_size_seed_and_lengths_are_options(make, data, tmp_path, capsys):
     [
         (["--train-size", "2000"], "--train-size 2,000: there are 240 sequences\n"),
         (["--digits", "300"], "sequences of 300 digits, but "),
+        (
+            ["--digits", "1"],
+            "sequences of 1 digits or more, but the scripts read 1,000 from a file",
+        ),
         (["--shortest", "6"], "--shortest 6 is more than --longest 5\n"),
         (["--digits", "0"], "greater than 0"),
         (["--seed", "-1"], "greater than or equal to 0"),
     ],
 )
-def test_a_bad_setting_is_one_message(options, message, make, data, tmp_path, capsys):
+def test_a_bad_setting_is_one_message(options, message, make, data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(common, "MOST_SEQUENCES", 1000)
     assert make(["--data", data, "--output", tmp_path / "new", *options]) == 2
     errors = capsys.readouterr().err
     assert message in errors

@@ -33,6 +33,11 @@ def test_pictures_of_no_mistakes_and_of_many(tmp_path):
     assert len(list(tmp_path.iterdir())) == 5
 
 
+def test_a_caption_is_not_read_as_math(tmp_path):
+    plots.images(np.zeros((1, 28, 28), np.uint8), ["a$^$.png: 3"], tmp_path / "seen.png")
+    assert (tmp_path / "seen.png").exists()
+
+
 def test_a_confusion_matrix_counts_a_truth_in_its_row(tmp_path, drawn):
     plots.confusion_matrix(np.array([3, 3, 3, 7]), np.array([3, 5, 5, 7]), tmp_path / "m.png")
     (axes, *_) = drawn[0].axes

@@ -71,10 +71,14 @@ def start(script, arguments, data, output, variables=None, code="", backend="jax
     return script_runs.start(script, arguments, data, output, code, **environment)
 
 
-def start_two(script, arguments, data, output, codes=(SHOW_WEIGHTS, SHOW_WEIGHTS)):
+def free_address():
     with socket.socket() as free:
         free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
+        return f"localhost:{free.getsockname()[1]}"
+
+
+def start_two(script, arguments, data, output, codes=(SHOW_WEIGHTS, SHOW_WEIGHTS)):
+    address = free_address()
     return [
         start(script, arguments, data, output, dict(zip(VARIABLES, values, strict=True)), code)
         for values, code in zip(((address, "2", "0"), (address, "2", "1")), codes, strict=True)
@@ -241,4 +245,16 @@ def test_tensorflow_names_jax(data, tmp_path):
     assert process.returncode == 2
     assert errors.count("\n") == 1
     assert "set KERAS_BACKEND=jax" in errors
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_first_process_does_not_wait_for_ever(data, tmp_path):
+    """JAX would end it after five minutes, with a dump."""
+    code = "from support import processes\nprocesses.LONGEST_WAIT = 3.0"
+    variables = dict(zip(VARIABLES, (free_address(), "2", "0"), strict=True))
+    process = start("classic", SMALL["classic"], data, tmp_path / "runs", variables, code)
+    printed, errors = process.communicate(timeout=60)
+    assert printed == "waiting for the other processes, 2 in all\n"
+    assert errors == "the other processes did not come in 3 seconds: start all, or none\n"
+    assert process.returncode == 1
     assert not (tmp_path / "runs").exists()

@@ -23,7 +23,6 @@ def test_settings_of_a_run_leave_out_what_to_do_with_it():
     kept = {"seed", "train_size", "test_size", "data", "output", "start_from"}
     assert config.of_the_run().keys() == kept
     assert config.of_the_run()["seed"] == 3
-    assert "train_size" not in config.of_the_run(exclude_none=True)
 
 
 @pytest.mark.parametrize("settings", [{"seed": -1}, {"seed": 2**32}, {"train_size": 0}, {"x": 1}])

@@ -124,6 +124,16 @@ def test_sizes_count_strips():
         load(length=6000)
     with pytest.raises(SettingError, match="--columns 28 leaves 5 steps to a strip of 5 digits"):
         load(columns=28)
+    compose, _, _ = load(columns=16)  # the ninth step is filled up
+    assert len(compose(np.random.default_rng(0)).x) == 11_000
+
+
+def test_sizes_count_strips_of_different_lengths():
+    with pytest.raises(SettingError, match="--train-size 15,715: there are 15,714 training strips"):
+        strips.load_strips(common.DATA_FILE, shortest=2, longest=5, train_size=15_715)
+    for size in 20, 15_714:
+        compose, _, _ = strips.load_strips(common.DATA_FILE, shortest=2, longest=5, train_size=size)
+        assert len(compose(np.random.default_rng(0)).x) == size
 
 
 @pytest.mark.parametrize("name", ["lists_protocol2", "object_arrays_protocol1"])

@@ -105,6 +105,13 @@ def test_shares_are_equally_large_and_leave_out_fewer_examples_than_devices(
     np.testing.assert_array_equal(np.concatenate([share.y for share in shares]), 10 * x)
 
 
+def test_fewer_examples_than_devices_are_refused(monkeypatch):
+    monkeypatch.setattr("support.devices.count", lambda: 8)
+    examples = common.Examples(np.arange(6), np.arange(6))
+    with pytest.raises(common.SettingError, match=r"^6 examples cannot be divided by 8 devices$"):
+        training.in_batches(examples)
+
+
 def test_batches_that_no_device_shares_hold_every_example():
     examples = common.Examples(np.arange(1001), np.arange(1001))
     batches = training.in_batches(examples)

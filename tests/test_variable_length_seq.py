@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 from decoding import read
-from small_data import PICKLES
+from small_data import PICKLES, object_array
 
 import variable_length_seq
 from support import strips, training
@@ -199,6 +199,15 @@ def test_buckets_hold_every_sequence_once_and_are_shuffled_anew():
         assert (batches.min(axis=1) == batches.max(axis=1)).sum() >= 10 - 3
         assert (np.diff(batches[:, 0]) < 0).any()
     assert orders[0].y.tolist() == orders[1].y.tolist() != orders[2].y.tolist()
+
+
+def test_the_share_of_padding_is_that_of_all_processes(monkeypatch):
+    monkeypatch.setattr("support.devices.share", lambda size: slice(size // 2))
+    strips = object_array([np.zeros((4 * n, 28)) for n in (2, 5, 3, 4)])
+    batches = training.EpochBatches(
+        lambda random: Examples(strips, np.arange(4)), batch_size=2, seed=0, collate=pad
+    )
+    assert padding_share(batches) == pytest.approx(1 - 14 / 18)
 
 
 def test_buckets_leave_at_most_5_percent_of_padding():

@@ -7,6 +7,7 @@ Prints a Markdown table of the test figures and of the seconds that training too
 """
 
 import sys
+from importlib.metadata import version
 
 from accuracy import train
 from machine import machine
@@ -25,7 +26,8 @@ def main() -> None:
     """Print the table; exit with code 1 if a figure of the two is more than 0.2 points apart."""
     names = sys.argv[1:]
     print(machine("keras", "tensorflow", "jax"))
-    heads = "command", "figure", "TensorFlow", "JAX", "seconds of training", "JAX", "JAX takes"
+    heads = ["command", "figure", *(f"{name} {version(name)}" for name in BACKENDS)]
+    heads += ["seconds: TensorFlow", "seconds: JAX", "JAX takes"]
     print(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
     apart = False
     for command, figure in SCRIPTS.items():

@@ -111,14 +111,15 @@ def overview(table: dict) -> str:
     heads = "lesson", "you learn", "it reaches", "seconds of training", "command"
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for row in table["overview"]:
-        (runs,) = (
-            other["runs"] for other in load(row["table"])["rows"] if other["command"] == row["row"]
+        runs = {other["command"]: other["runs"] for other in load(row["table"])["rows"]}
+        reached = [run["metrics"][row["figure"]] for run in runs[row["row"]]]
+        seconds = sum(
+            statistics.mean(run["metrics"]["training_seconds"] for run in runs[trained])
+            for trained in row["trained"]
         )
-        reached = [run["metrics"][row["figure"]] for run in runs]
-        seconds = statistics.mean(run["metrics"]["training_seconds"] for run in runs)
         lines.append(
             f"| {row['lesson']} | {row['learn']} | {spread(reached)} {row['of']} | "
-            f"{row['times'] * seconds:.0f} | `python {row['command']}` |"
+            f"{seconds:.0f} | `python {row['command']}` |"
         )
     return "\n".join([*lines, ""])
 
