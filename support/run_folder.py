@@ -4,10 +4,13 @@ import contextlib
 import csv
 import json
 import platform
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import common
 
@@ -28,7 +31,10 @@ class Run:
         epochs: the figures of every epoch that is done, by name.
         seconds: that these epochs took.
         stopped: whether the last of them was the last for want of progress.
+        interrupted: whether Ctrl-C was pressed during the training, of this run or another.
     """
+
+    interrupted = False
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -105,10 +111,31 @@ class Run:
             TrainingError: another process is lost.
         """
         try:
-            with processes.guarded():
+            with processes.guarded(), _ctrl_c_remembered():
                 yield
         except KeyboardInterrupt:
             raise common.Interrupted(str(self.folder)) from None
+
+
+@contextlib.contextmanager
+def _ctrl_c_remembered() -> Iterator[None]:
+    """Remember Ctrl-C in `Run.interrupted`, for the block, as Keras may drop its exception."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        Run.interrupted = True
+        raise KeyboardInterrupt
+
+    Run.interrupted = False
+    handler = signal.getsignal(signal.SIGINT)
+    in_main = threading.current_thread() is threading.main_thread()  # no other may handle it
+    if not in_main or handler is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def write_json(content: dict | list, path: Path) -> None:

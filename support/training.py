@@ -1,11 +1,8 @@
 """Training: the batches of an epoch, and callbacks."""
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable
-from types import FrameType
 from typing import Literal
 
 import common
@@ -191,21 +188,9 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         self.start = time.perf_counter() - self.run.seconds
-        self.interrupted = False
-        in_main = threading.current_thread() is threading.main_thread()  # no other may handle it
-        handler = signal.getsignal(signal.SIGINT)
-        failed = isinstance(getattr(handler, "__self__", None), Checkpoint)  # never came to an end
-        if in_main and (failed or handler is signal.default_int_handler):
-            signal.signal(signal.SIGINT, self.interrupt)
-
-    def interrupt(self, number: int, frame: FrameType | None) -> None:
-        """Remember Ctrl-C, and raise KeyboardInterrupt."""
-        self.interrupted = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        raise KeyboardInterrupt
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        if self.interrupted:
+        if self.run.interrupted:
             raise KeyboardInterrupt
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
@@ -213,7 +198,3 @@ class Checkpoint(keras.callbacks.Callback):
         self.run.seconds = time.perf_counter() - self.start
         self.run.stopped = self.model.stop_training
         self.run.save(self.model)
-
-    def on_train_end(self, logs: dict | None = None) -> None:
-        if signal.getsignal(signal.SIGINT) == self.interrupt:
-            signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -183,7 +183,7 @@ def test_ctrl_c_that_keras_drops_ends_the_training(call, finished, tmp_path, mon
 
     finished("classic")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    with pytest.raises(common.TrainingError):  # it leaves its handler of Ctrl-C behind
+    with pytest.raises(common.TrainingError):  # Ctrl-C works after it too
         call("classic", output=tmp_path / "failed", learning_rate=1e38)
     monkeypatch.setattr(training.StopOnInfiniteLoss, "on_train_batch_end", interrupt_and_drop)
     with pytest.raises(common.Interrupted):
