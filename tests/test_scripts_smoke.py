@@ -55,8 +55,9 @@ def smoke_run(script, output):
     (folder,) = output.glob(f"{script}/*")
     if script == "standardize":
         end = f"to see the training: tensorboard --logdir {shlex.quote(str(folder))}\n"
-        without = "\nnothing was written for TensorBoard: its logs need TensorFlow and TensorBoard\n"
-        assert ran.stdout.endswith(end if TENSORFLOW else without)
+        if not TENSORFLOW:
+            end = "nothing was written for TensorBoard: its logs need TensorFlow and TensorBoard\n"
+        assert ran.stdout.endswith(f"\n{end}")
         assert (folder / "versions.json").exists()
         assert len(re.findall(r"^(?:raw|unit|standardized) .*%", ran.stdout, re.M)) == 3
         folder /= "unit"
