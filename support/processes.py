@@ -80,10 +80,12 @@ def _connect(seed: int) -> None:
         giving_up.start()
     else:
         _wait_for_the_first(addresses.split(",")[0])
-    keras.distribution.initialize()
-    with common.hold_back_output(), keras.distribution.DataParallel().scope():
-        keras.Variable(0.0)  # first exchange: JAX connects the processes, and reports it
-    giving_up.cancel()
+    try:
+        keras.distribution.initialize()
+        with common.hold_back_output(), keras.distribution.DataParallel().scope():
+            keras.Variable(0.0)  # first exchange: JAX connects the processes, and reports it
+    finally:
+        giving_up.cancel()
 
 
 def _check_process_variables(addresses: str | None, number: str | None, index: str | None) -> None:
