@@ -61,9 +61,10 @@ def choose_backend() -> None:
     except (OSError, RuntimeError, ValueError, KeyError, TypeError):  # no such file, or damaged
         named = ""
     names = [chosen] if chosen else [named, "tensorflow", "jax"]
-    installed = [name for name in names if name.isidentifier() and find_spec(name)]
+    installed = [n for n in names if n in ("tensorflow", "jax", "torch") and find_spec(n)]
     if not installed:
-        print(f"no {chosen or 'tensorflow or jax'} is installed: see README.md", file=sys.stderr)
+        wanted = chosen or "tensorflow or jax"
+        print(f"{wanted} is not installed, or cannot train: see README.md", file=sys.stderr)
         sys.exit(2)
     os.environ["KERAS_BACKEND"] = installed[0]
 
@@ -196,11 +197,9 @@ def optimizer(
 
 
 # ---------------------------------------------------------------------------------------------
-# Pickles
-#
-# A pickle is a program. This unpickler runs only the instructions that numbers, strings, lists
-# and arrays need, and calls nothing of NumPy: the names that NumPy writes into a pickle lead to
-# the stand-ins below, which take notes. An array is made when its shape, type and bytes agree.
+# Pickles. A pickle is a program. This unpickler runs only the instructions that numbers, strings,
+# lists and arrays need, and calls nothing of NumPy: the names that NumPy writes into a pickle lead
+# to the stand-ins below, which take notes. An array is made when shape, type and bytes agree.
 # ---------------------------------------------------------------------------------------------
 
 

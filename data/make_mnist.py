@@ -11,6 +11,7 @@ import hashlib
 import os
 import pickle
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,10 @@ def read_idx(folder: Path, name: str) -> np.ndarray:
     plain, packed = folder / name, folder / f"{name}.gz"
     if not (plain.exists() or packed.exists()):
         sys.exit(f"{plain} is missing (so is {packed.name}): name the folder of the four files")
-    content = gzip.decompress(packed.read_bytes()) if packed.exists() else plain.read_bytes()
+    try:
+        content = gzip.decompress(packed.read_bytes()) if packed.exists() else plain.read_bytes()
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        sys.exit(f"{packed} is damaged: download it again")
     if hashlib.sha256(content).hexdigest() != SHA256[name]:
         sys.exit(f"{folder / name} is not the original file: its SHA-256 is another")
     axes = content[3]

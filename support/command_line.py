@@ -52,6 +52,8 @@ def one_message(resume: Path | None = None) -> Iterator[None]:
     except common.Interrupted as interruption:
         options = [] if resume else ["--resume", str(interruption)]
         message = f"\ninterrupted; to go on: {shlex.join(['python', *sys.argv, *options])}"
+        if processes.process_id() > 0:  # its folder is a temporary one
+            message = "\ninterrupted; to go on: start all again, with --resume and the folder"
         processes.leave(message, 130)
     except KeyboardInterrupt:
         processes.leave("\ninterrupted", 130)
@@ -64,8 +66,9 @@ def run(main: Callable, config_class: type[RunConfig], description: str) -> None
         description: what --help says of the script.
     """
     config = parse(config_class, description)
+    sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be in another encoding
     with one_message(config.resume):
-        if config.predict:
+        if config.predict is not None:
             if not predict.print_predictions(
                 config.predict,
                 model=config.model,

@@ -35,10 +35,13 @@ def print_predictions(
         Whether all pictures could be read; those that could not are named on stderr.
 
     Raises:
-        SettingError: there is no trained network, or a file of this name can't be a picture.
+        SettingError: no picture is named, there is no trained network, or a file of this name can't
+            be a picture.
         DataError: the network cannot be read.
     """
-    formats = Figure().canvas.get_supported_filetypes()
+    if not pictures:
+        raise common.SettingError("--predict: name at least one picture")
+    formats = Figure().canvas.get_supported_filetypes().keys() - {"pgf"}  # which needs LaTeX
     if seen and seen.suffix[1:].lower() not in formats:
         raise common.SettingError(
             f"--seen {seen}: the name must end in .png or in another of the formats "
@@ -78,7 +81,7 @@ def load_reader(
     """
     network = saved.load(path)
     names = [layer.name for layer in network.layers]
-    if "logits" not in names:
+    if "logits" not in names or len(network.input_shape) != 3:
         raise common.DataError(f"{path} is not a network of these scripts")
     height, size = network.input_shape[1:]
     if "steps" in names:
@@ -171,7 +174,7 @@ def find_ink(path: Path) -> np.ndarray:
                 picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
             picture = picture.convert("RGBA")
             picture.thumbnail((2000, 2000))  # more of a photo only takes time
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # of one of Pillow's many formats
         reason = getattr(error, "strerror", None) or "not a picture that Pillow can read"
         raise common.DataError(f"{path}: {reason}") from None
     grey = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("L")

@@ -73,7 +73,13 @@ def _connect(seed: int) -> None:
     _check_process_variables(addresses, number, index)
     common.set_seed(seed)  # the same in all, without asking each other
     message = f"the other processes did not come in {LONGEST_WAIT:.0f} seconds: start all, or none"
-    giving_up = threading.Timer(LONGEST_WAIT, leave, (message, 1))
+    stderr = os.dup(2)  # what is written to the usual one is held back below
+
+    def give_up() -> None:
+        os.write(stderr, f"{message}\n".encode())
+        os._exit(1)  # see `leave`
+
+    giving_up = threading.Timer(LONGEST_WAIT, give_up)
     giving_up.daemon = True
     if process_id() == 0:
         print(f"waiting for the other processes, {number} in all", flush=True)

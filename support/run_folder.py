@@ -74,6 +74,10 @@ class Run:
                 rows = list(csv.DictReader(file))
             state = json.loads((self.folder / "metrics.json").read_text())
             done = updates // steps_per_epoch  # one less than rows, where the last was cut short
+            if done > len(rows):
+                raise ValueError(f"history.csv has {len(rows)} of {done} epochs")
+            if not (self.folder / "model.keras").exists():
+                raise ValueError("model.keras is missing")
             self.seconds = state[SECONDS]
             self.stopped = state.get("stopped", False) and done == len(rows)
             self.epochs = [
@@ -208,6 +212,10 @@ def _check_resumable(folder: Path, script: str, now: dict) -> None:
         others = before.keys() ^ now.keys()  # of another script, or of this one as it was
     except (OSError, ValueError, AttributeError):  # no file, no JSON, no dictionary
         raise common.SettingError(f"--resume {folder}: there is no run of {script}") from None
+    if (folder.parent / "config.json").exists():
+        raise common.SettingError(
+            f"--resume {folder}: it is a part of the run {folder.parent}: name that"
+        )
     if others:
         raise common.SettingError(
             f"--resume {folder}: there is no run of {script} as it is now: only one of "

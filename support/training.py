@@ -178,8 +178,8 @@ class Checkpoint(keras.callbacks.Callback):
     """Save a run after every epoch, so that it can go on from there to the same end.
 
     It comes last: a training that another callback stops stays stopped. It sees to it that Ctrl-C
-    ends the training: where Keras waits for JAX to give the figures of a batch, it drops whatever
-    exception comes, that of Ctrl-C too.
+    ends the training: where Keras waits for JAX to give the figures of a batch or of the
+    validation, it drops whatever exception comes, that of Ctrl-C too.
     """
 
     def __init__(self, run: Run) -> None:
@@ -198,3 +198,5 @@ class Checkpoint(keras.callbacks.Callback):
         self.run.seconds = time.perf_counter() - self.start
         self.run.stopped = self.model.stop_training
         self.run.save(self.model)
+        if self.run.interrupted:
+            raise KeyboardInterrupt

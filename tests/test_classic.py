@@ -11,6 +11,7 @@ import pytest
 
 import classic
 from classic import Config, main
+from support import report
 
 
 def classif_rnn_network(T, D, **changes):
@@ -122,11 +123,17 @@ def test_two_directions_are_not_asked_after_every_row(tmp_path):
 
 
 @pytest.mark.slow
-def test_main_returns_the_metrics(tmp_path):
+def test_the_network_that_was_tested_is_asked_after_every_row(tmp_path, monkeypatch):
+    reading, seen = report.reading, []
+    monkeypatch.setattr(report, "reading", lambda *what: seen.append(what) or reading(*what))
     metrics = main(Config(train_size=64, test_size=10, epochs=1, units=4, output=tmp_path))
     assert metrics["test_size"] == 10
     assert metrics["test_accuracy"] == pytest.approx(metrics["test_right"] / 10, abs=1e-7)
-    assert 1 <= metrics["test_rows_until_settled"] <= 28
+    ((test, logits, _),) = seen
+    network = keras.saving.load_model(next(tmp_path.glob("*/*/model.keras")))
+    np.testing.assert_allclose(logits[:, -1], network.predict(test.x, verbose=0), atol=1e-5)
+    settled = report.timesteps_until_settled(logits.argmax(axis=-1)).mean()
+    assert metrics["test_rows_until_settled"] == pytest.approx(settled, abs=0.06)
 
 
 @pytest.mark.slow

@@ -1,12 +1,13 @@
 """support/command_line.py: errors become messages and exit codes, mistakes of ours do not."""
 
 import errno
+from pathlib import Path
 
 import common
 
 import pytest
 
-from support import command_line
+from support import command_line, processes
 from support.settings import RunConfig
 
 
@@ -42,6 +43,22 @@ def test_what_a_user_can_mend_is_one_message(error, code, message, monkeypatch, 
         run(error, monkeypatch)
     assert exit.value.code == code
     assert capsys.readouterr() == ("", message)
+
+
+def test_a_resumed_run_is_resumed_again_by_the_same_command(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["classic.py", "--resume", "runs/classic/now"])
+    with pytest.raises(SystemExit), command_line.one_message(Path("runs/classic/now")):
+        raise common.Interrupted("runs/classic/now")
+    message = "\ninterrupted; to go on: python classic.py --resume runs/classic/now\n"
+    assert capsys.readouterr().err == message
+
+
+def test_a_process_that_is_not_the_first_does_not_name_its_temporary_folder(monkeypatch, capsys):
+    monkeypatch.setattr(processes, "process_id", lambda: 1)
+    with pytest.raises(SystemExit), command_line.one_message():
+        raise common.Interrupted("/tmp/runs/classic/now")
+    message = "\ninterrupted; to go on: start all again, with --resume and the folder\n"
+    assert capsys.readouterr().err == message
 
 
 @pytest.mark.parametrize("error", [AttributeError("'int' object has no attribute 'x'"), KeyError()])

@@ -1,6 +1,7 @@
 """common.py: the quiet start, loading pickles, helpers of the models."""
 
 import copyreg
+import gc
 import gzip
 import io
 import json
@@ -49,6 +50,7 @@ def test_held_back_lines_are_shown_only_after_an_error(capfd):
         ("", None, "tensorflow jax", "tensorflow"),
         ("", None, "jax", "jax"),
         ("", ["jax"], "tensorflow jax", "tensorflow"),  # damaged
+        ("", "numpy", "tensorflow numpy", "tensorflow"),
         ("", "", "jax", "jax"),
     ],
 )
@@ -78,17 +80,20 @@ def test_a_damaged_choice_of_keras_is_none(content, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("variable", "message"),
+    ("variable", "named"),
     [
-        ("", "no tensorflow or jax is installed: see README.md\n"),
-        ("jax", "no jax is installed: see README.md\n"),
-        ("a.b", "no a.b is installed: see README.md\n"),
+        ("", "tensorflow or jax"),
+        ("jax", "jax"),
+        ("numpy", "numpy"),  # Keras has it, but it cannot train
+        ("os", "os"),
+        ("a.b", "a.b"),
     ],
 )
-def test_a_backend_that_is_missing_is_one_line(variable, message, tmp_path, monkeypatch, capsys):
-    only("torch", variable, tmp_path, monkeypatch)
+def test_a_backend_that_is_missing_is_one_line(variable, named, tmp_path, monkeypatch, capsys):
+    only("torch numpy os", variable, tmp_path, monkeypatch)
     with pytest.raises(SystemExit, match="2"):
         common.choose_backend()
+    message = f"{named} is not installed, or cannot train: see README.md\n"
     assert capsys.readouterr().err == message
 
 
@@ -343,6 +348,21 @@ def test_an_archive_that_expands_without_end_is_refused_early(tmp_path, monkeypa
         path = write(tmp_path / f"bomb.pkl{end}", compress(string))
         with pytest.raises(DataError, match="more than 1 MiB"):
             digits.load_mnist(path)
+
+
+def test_one_text_encoded_many_times_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(common, "LARGEST_DATA", 2**20)
+    once = b"c_codecs\nencode\nq\x00V" + b"a" * 1000 + b"\nq\x01Vlatin1\nq\x02\x86"
+    content = b"\x80\x02" + once + b"00(" + b"h\x00h\x01h\x02\x86R" * 1100 + b"l."
+    with pytest.raises(DataError, match="encoding 1000 characters"):
+        digits.load_mnist(write(tmp_path / "many.pkl", content))
+
+
+@pytest.mark.parametrize("content", [b"N.", b"not a pickle"])
+def test_python_collects_what_is_unused_again_after_a_file(tmp_path, content):
+    with pytest.raises(DataError):
+        digits.load_mnist(write(tmp_path / "bad.pkl", content))
+    assert gc.isenabled()
 
 
 def limited(content):

@@ -87,6 +87,15 @@ def test_gradient_of_the_ctc_loss_by_finite_differences(steps, labels):
     np.testing.assert_allclose(gradient, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize(("steps", "labels"), CASES)
+def test_confidence_is_the_sum_over_all_alignments(steps, labels):
+    logits = np.random.default_rng(steps).normal(0, 2, (1, steps, 4)).astype(np.float32)
+    expected = labelling_probabilities(logits[0])
+    for reading in labels, []:
+        confidence = ctc.confidences(np.array([[*reading, -1]]), logits)[0]
+        assert confidence == pytest.approx(expected[tuple(reading)], rel=1e-3)
+
+
 def test_greedy_decoding_is_the_collapsed_best_path():
     logits = np.random.default_rng(0).normal(size=(200, 12, 4))
     readings = ctc.read_labels(logits)

@@ -37,3 +37,8 @@ def test_the_data_file_is_made_again_from_its_sources(tmp_path):
     ran = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
     assert ran.returncode == 1
     assert "its SHA-256 is another" in ran.stderr
+
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(b"no archive")
+    ran = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert ran.stderr == "t10k-labels-idx1-ubyte.gz is damaged: download it again\n"

@@ -68,6 +68,16 @@ def test_what_was_misread_stands_out_above_its_place(tmp_path, drawn):
         assert [x for x, *_ in row] == [x for x, *_ in truth]
 
 
+def test_each_class_has_its_curve_over_the_place_of_its_step(tmp_path, drawn):
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(11), (1, 7))
+    plots.alignment(np.zeros((1, 28, 28)), probabilities, tmp_path / "alignment.png")
+    curves = {line.get_label(): line.get_xydata() for line in drawn[0].axes[1].lines}
+    assert list(curves) == ["blank", *"0123456789"]
+    for label, points in enumerate(curves.values()):
+        np.testing.assert_allclose(points[:, 0], np.arange(1.5, 28, 4))
+        np.testing.assert_allclose(points[:, 1], probabilities[0, :, label])
+
+
 def test_curves_of_training_and_validation_share_a_panel(tmp_path, drawn):
     history = {"loss": [3.0, 2.0], "val_loss": [3.5, 2.5], "val_label_error_rate": [0.5, 0.25]}
     plots.learning_curves(history, tmp_path / "curves.png")

@@ -1,10 +1,12 @@
 """--predict: pictures of all kinds come to the form of MNIST, and are read."""
 
 import re
+import struct
 import sys
 
 from common import DataError
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -66,7 +68,7 @@ def test_paper_ink_and_format_make_no_difference(change, mnist, tmp_path):
         ink[..., 3] = page
         changed = Image.fromarray(ink)
     elif change == "16 bits":
-        changed = Image.fromarray((65535 - 257 * page).astype(np.uint16))
+        changed = Image.fromarray((65535 - 256 * page).astype(np.uint16))
     else:
         changed = dark_on_light
     changed.save(path)
@@ -75,6 +77,46 @@ def test_paper_ink_and_format_make_no_difference(change, mnist, tmp_path):
         for file in (tmp_path / "plain.png", path)
     )
     assert np.abs(plain - other).mean() < 8
+
+
+def test_a_photo_is_turned_as_its_exif_says(tmp_path, mnist):
+    page = Image.fromarray(255 - np.pad(mnist.x[0], 20).repeat(4, axis=0).repeat(4, axis=1))
+    page.save(tmp_path / "plain.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn it by 90 degrees to the right to see it
+    page.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    plain, turned = (
+        predict.to_digit(predict.find_ink(tmp_path / name)) for name in ("plain.png", "turned.png")
+    )
+    np.testing.assert_array_equal(plain, turned)
+
+
+def test_a_speck_is_no_ink(tmp_path, mnist):
+    page = 255 - np.pad(mnist.x[0], 20).repeat(4, axis=0).repeat(4, axis=1)
+    inks = []
+    for speck in 255, 0:
+        page[10, 10] = speck
+        Image.fromarray(page).save(tmp_path / "page.png")
+        inks.append(predict.find_ink(tmp_path / "page.png"))
+    np.testing.assert_array_equal(*inks)
+
+
+def test_a_picture_of_a_strip_comes_back_to_what_it_was(mnist, tmp_path):
+    strip = strips.compose_strips(mnist, 5, 5, np.random.default_rng(0)).x[0].T
+    picture_of(strip, np.random.default_rng(1)).save(tmp_path / "strip.png")
+    seen = predict.to_strip(predict.find_ink(tmp_path / "strip.png"))
+    seen = np.asarray(Image.fromarray(seen).resize((140, 28)), float)
+    # Never mind a pixel's move: compare at half the size.
+    one, other = (x.reshape(14, 2, 70, 2).mean(axis=(1, 3)).ravel() for x in (strip, seen))
+    assert np.corrcoef(one, other)[0, 1] > 0.6
+
+
+def test_a_classifier_gives_a_probability():
+    pixels = keras.Input((28, 28))
+    x = keras.layers.Flatten()(pixels)
+    network = keras.Model(pixels, keras.layers.Dense(10, kernel_initializer="zeros")(x))
+    network.layers[-1].bias.assign(np.log(np.arange(1.0, 11)))
+    assert predict.predict_digit(network, np.zeros((28, 28))) == ("9", pytest.approx(10 / 55))
 
 
 def test_the_form_of_mnist(tmp_path):
@@ -103,6 +145,28 @@ def test_what_is_no_picture_is_refused(tmp_path):
         predict.find_ink(tmp_path / "text.png")
     with pytest.raises(DataError, match=r"missing\.png: No such file"):
         predict.find_ink(tmp_path / "missing.png")
+    # The maker of the camera is a number where a text belongs.
+    entries = struct.pack(">HHI4sHHI4s", 0x112, 3, 1, b"\0\6\0\0", 0x10F, 11, 1, b"\0\0\0\1")
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\2" + entries + bytes(4)
+    Image.new("L", (9, 9)).save(tmp_path / "photo.jpg", exif=exif)
+    with pytest.raises(DataError, match=r"photo\.jpg: not a picture"):
+        predict.find_ink(tmp_path / "photo.jpg")
+
+
+def test_the_pictures_that_can_be_read_are_read(mnist, tmp_path, monkeypatch, capfd):
+    classic.classif_rnn_network(28, 28, **SMALL).save(tmp_path / "model.keras")
+    picture_of(mnist.x[0], np.random.default_rng(0)).save(tmp_path / "good.png")
+    pictures = [tmp_path / "missing.png", tmp_path / "good.png"]
+    with pytest.raises(SystemExit, match="1"):
+        run_predict(
+            classic,
+            ["--model", tmp_path / "model.keras", "--predict", *pictures],
+            monkeypatch,
+            capfd,
+        )
+    printed, errors = capfd.readouterr()
+    assert re.fullmatch(r".*good\.png: \d \(\d+\.\d%\)\n", printed)
+    assert "missing.png" in errors
 
 
 def run_predict(module, arguments, monkeypatch, capfd):
@@ -154,6 +218,16 @@ def test_a_network_for_one_length_reads_alike_at_another(mnist, tmp_path):
     assert probability == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize(("shape", "name"), [((28, 28), "answers"), ((28, 28, 1), "logits")])
+def test_a_network_of_others_is_refused(shape, name, tmp_path):
+    network = keras.Sequential(
+        [keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(10, name=name)]
+    )
+    network.save(tmp_path / "model.keras")
+    with pytest.raises(DataError, match="is not a network of these scripts"):
+        predict.load_reader(tmp_path / "model.keras")
+
+
 def test_a_network_for_images_that_are_not_square_is_refused(tmp_path, monkeypatch, capfd):
     classic.classif_rnn_network(5, 3, **SMALL).save(tmp_path / "model.keras")
     with pytest.raises(SystemExit, match="1"):
@@ -169,6 +243,9 @@ def test_a_network_for_images_that_are_not_square_is_refused(tmp_path, monkeypat
         (["--predict", "x.png"], 2, "no trained network in runs/classic"),
         (["--predict", "x.png", "--model", "none.keras"], 1, "none.keras is no file"),
         (["--model", "none.keras"], 2, "--model goes with --predict"),
+        (["--seen", "seen.png"], 2, "--seen goes with --predict"),
+        (["--predict"], 2, "--predict: name at least one picture"),
+        (["--predict", "x.png", "--seen", "seen.pgf"], 2, "seen.pgf: the name must end in .png"),
         (["--predict", "x.png", "--seen", "seen"], 2, "--seen seen: the name must end in .png"),
     ],
 )

@@ -95,14 +95,30 @@ def test_few_digits_can_be_drawn_too(n, tmp_path):
     assert (tmp_path / "reading.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_what_a_classifier_misread_are_its_mistakes(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(plots, "images", lambda images, captions, path: shown.extend(captions))
+    network = network_that_answers(3 * np.eye(10)[[1, 2, 3]])
+    test = Examples(numbered(3, 28), np.array([1, 2, 4]))
+    report.classifier(network, test, {"loss": 1.0, "accuracy": 0.5}, Run(tmp_path))
+    assert [caption.split("\n")[0] for caption in shown] == ["4 read as 3"]
+
+
 def test_mistakes_come_in_the_order_of_confidence():
     wrong = np.array([True, False, True, True])
     assert report.most_confident(wrong, np.array([0.5, 0.9, 0.8, 0.5])).tolist() == [2, 0, 3]
     assert len(report.most_confident(np.ones(100, bool), np.ones(100))) == report.WORST
 
 
-def test_a_labeller_is_scored_as_a_whole_and_by_length(tmp_path, capsys):
+def test_a_labeller_is_scored_as_a_whole_and_by_length(tmp_path, capsys, monkeypatch):
     """Logits that say a reading with near certainty, of which two of four are wrong."""
+    misread, misread_strips = [], plots.misread_strips
+
+    def remembered(strips, pairs, *rest):
+        misread.extend(pairs)
+        misread_strips(strips, misread, *rest)
+
+    monkeypatch.setattr(plots, "misread_strips", remembered)
     readings = [[1, 2, 0, 0], [1, 0, 2, 0], [3, 0, 4, 5], [3, 3, 0, 4]]
     truth = np.array([[1, 2, 0], [2, 2, 0], [3, 4, 5], [3, 4, 5]])
     logits = (20 * np.eye(11)[readings]).astype(np.float32)
@@ -111,15 +127,15 @@ def test_a_labeller_is_scored_as_a_whole_and_by_length(tmp_path, capsys):
         logits=logits,
         figures={"loss": 1.5, "label_error_rate": 0.125, "sequence_error_rate": 0.25},
         greedy=ctc.read_labels(logits),
-        beam=np.array([[1, 2, -1], [1, 2, -1], [3, 4, 5], [3, 4, -1]]),
+        beam=np.array([[1, 2, -1], [1, 2, -1], [3, 4, 5], [3, 4, 5]]),
         run=Run(tmp_path),
     )
     expected = {
         "test_loss": 1.5,
         "test_label_error_rate": 0.125,
         "test_sequence_error_rate": 0.25,
-        "test_beam_label_error_rate": 2 / 10,
-        "test_beam_sequence_error_rate": 2 / 4,
+        "test_beam_label_error_rate": 1 / 10,
+        "test_beam_sequence_error_rate": 1 / 4,
         "test_size": 4,
         "test_label_error_rate_2": 1 / 4,
         "test_sequence_error_rate_2": 1 / 2,
@@ -130,9 +146,12 @@ def test_a_labeller_is_scored_as_a_whole_and_by_length(tmp_path, capsys):
     assert metrics == pytest.approx(expected)
     printed = capsys.readouterr().out
     assert "greedy decoding: label error rate 12.50%, sequence error rate 25.00%" in printed
-    assert "beam search: label error rate 20.00%, sequence error rate 50.00% (2 of 4)" in printed
+    assert "beam search: label error rate 10.00%, sequence error rate 25.00% (1 of 4)" in printed
     assert "3 labels: label error rate 16.67%, sequence error rate 50.00% of 2" in printed
     assert re.search(r"^    1 1 +0 1 +100.00%$", printed, re.MULTILINE)
+    truths = {tuple(label for label, _ in pairs if label) for pairs in misread}
+    assert truths == {(2, 2), (3, 4, 5)}
+    assert [any(said == 5 for _, said in pairs) for pairs in misread] == [False, False]
     assert {path.name for path in tmp_path.iterdir()} == {"alignment.png", "misread.png"}
 
 

@@ -7,9 +7,12 @@ import json
 
 from common import DataError, Interrupted, SettingError
 
+import keras
+import numpy as np
 import pytest
+from decoding import read
 
-from support import training
+from support import ctc, report, training
 
 pytestmark = pytest.mark.slow
 SMALL = {
@@ -43,16 +46,44 @@ def lesson(request, data):
 
 @pytest.fixture(scope="module")
 def first(lesson, tmp_path_factory):
-    """The figures that the first call of a lesson returned, and the folder where it wrote."""
-    output = tmp_path_factory.mktemp("first")
-    return lesson[1](output), output
+    """Of the first call of a lesson: what it returned, the folder, the networks that it loaded."""
+    output, load, loaded = tmp_path_factory.mktemp("first"), keras.saving.load_model, []
+
+    def load_and_remember(path, **settings):
+        loaded.append(path.name)
+        return load(path, **settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.saving, "load_model", load_and_remember)
+        return lesson[1](output), output, loaded
 
 
 def test_it_returns_the_figures_that_it_writes(lesson, first):
-    metrics, output = first
+    metrics, output, _ = first
     assert lesson[0] in metrics
     (folder,) = output.glob("*/*")
     assert metrics == json.loads((folder / "metrics.json").read_text())
+
+
+def test_the_network_of_the_best_epoch_is_tested(first):
+    *_, loaded = first
+    assert loaded == ["model.keras"]
+
+
+@pytest.mark.parametrize("lesson", ["seq_labelling", "variable_length_seq"], indirect=True)
+def test_the_beam_is_as_wide_as_the_setting_says(lesson, tmp_path, monkeypatch):
+    given, labeller = {}, report.labeller
+    monkeypatch.setattr(
+        report, "labeller", lambda test, **what: given.update(what) or labeller(test, **what)
+    )
+    readings = []
+    for width in 1, 5:
+        lesson[1](tmp_path, beam_width=width)
+        expected = read(given["logits"], strategy="beam_search", beam_width=width)
+        readings.append([row[row > 0].tolist() for row in np.asarray(given["beam"])])
+        assert readings[-1] == expected
+        assert np.array_equal(ctc.read_labels(given["logits"]), given["greedy"])
+    assert readings[0] != readings[1]
 
 
 def test_it_can_be_called_twice_with_the_same_result(lesson, first, tmp_path):
@@ -88,10 +119,12 @@ def test_errors_are_exceptions(lesson, tmp_path, monkeypatch):
     assert str(interrupted.value) == str(folder)
 
 
-def test_another_optimizer_trains_at_a_constant_rate(data, tmp_path):
+def test_a_training_at_a_constant_rate_ends_for_want_of_progress(data, tmp_path):
+    """The rate is so small that no epoch is better than the first."""
     classic = importlib.import_module("classic")
-    settings = SMALL | {"optimizer": "AdamW", "schedule": "constant", "learning_rate": 0.001}
-    metrics = classic.main(
-        classic.Config(**settings, clip_norm=None, patience=2, data=data, output=tmp_path)
-    )
-    assert 0 <= metrics["test_accuracy"] <= 1
+    settings = SMALL | {"optimizer": "AdamW", "schedule": "constant", "learning_rate": 1e-9}
+    settings |= {"epochs": 9, "clip_norm": None, "patience": 2}
+    metrics = classic.main(classic.Config(**settings, data=data, output=tmp_path))
+    assert metrics["stopped"] is True
+    (history,) = tmp_path.glob("*/*/history.csv")
+    assert history.read_text().count("\n") == 1 + 3

@@ -171,13 +171,15 @@ def test_ctrl_c_ends_in_one_line_with_the_command_that_goes_on(data, whole, tmp_
     assert_same_run(whole, folder)
 
 
-def test_ctrl_c_that_keras_drops_ends_the_training(call, finished, tmp_path, monkeypatch):
-    """Keras drops every exception while it reads the figures of a batch."""
-    batch_end = training.StopOnInfiniteLoss.on_train_batch_end
+@pytest.mark.parametrize(("where", "epoch", "done"), [("train", 1, 1), ("test", 2, 3)])
+def test_ctrl_c_that_keras_drops_ends_the_training(
+    where, epoch, done, call, finished, tmp_path, monkeypatch
+):
+    """Keras drops every exception while it reads the figures of a batch, or of the validation."""
+    event = f"on_{where}_batch_end"
 
     def interrupt_and_drop(self, batch, logs=None):
-        batch_end(self, batch, logs)
-        if self.epoch == 1:
+        if self.epoch == epoch:
             with contextlib.suppress(KeyboardInterrupt):
                 signal.raise_signal(signal.SIGINT)
 
@@ -185,11 +187,11 @@ def test_ctrl_c_that_keras_drops_ends_the_training(call, finished, tmp_path, mon
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     with pytest.raises(common.TrainingError):  # Ctrl-C works after it too
         call("classic", output=tmp_path / "failed", learning_rate=1e38)
-    monkeypatch.setattr(training.StopOnInfiniteLoss, "on_train_batch_end", interrupt_and_drop)
+    monkeypatch.setattr(training.StopOnInfiniteLoss, event, interrupt_and_drop)
     with pytest.raises(common.Interrupted):
         call("classic", output=tmp_path / "parts")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert (only_run(tmp_path / "parts") / "history.csv").read_text().count("\n") == 1 + 1
+    assert (only_run(tmp_path / "parts") / "history.csv").read_text().count("\n") == 1 + done
 
 
 KILL = """
@@ -266,6 +268,12 @@ def test_other_settings_are_refused_by_name(call, finished):
             call(script, resume=folder)
 
 
+def test_a_part_of_a_run_is_refused(call, finished):
+    folder = finished("standardize")
+    with pytest.raises(SettingError, match=rf"it is a part of the run {re.escape(str(folder))}:"):
+        call("standardize", resume=folder / "unit")
+
+
 def test_a_run_before_a_setting_was_added_is_refused(call, finished, tmp_path):
     config = json.loads((finished("classic") / "config.json").read_text())
     del config["elastic"]
@@ -290,6 +298,16 @@ def test_damaged_files_of_a_run_are_named(call, finished, tmp_path):
     (folder / "checkpoint.keras").write_bytes(b"PK")
     with pytest.raises(DataError, match="its files are damaged"):
         call("classic", resume=folder)
+    for name in "history.csv", "model.keras":
+        shutil.copy(finished("classic") / "checkpoint.keras", folder)
+        content = (folder / name).read_bytes()
+        if name == "history.csv":
+            (folder / name).write_bytes(content[: content.rstrip().rfind(b"\n") + 1])
+        else:
+            (folder / name).unlink()
+        with pytest.raises(DataError, match=rf"its files are damaged \({name} (has 2 of|is missi)"):
+            call("classic", resume=folder)
+        (folder / name).write_bytes(content)
     os.remove(folder / "checkpoint.keras")
     call("classic", resume=folder)  # from the beginning
     assert_same_run(finished("classic"), folder)

@@ -64,6 +64,23 @@ def test_test_strips_are_fixed_and_hold_each_test_digit_once():
     assert np.bincount(test.y.ravel())[1:].tolist() == np.bincount(test_digits.y).tolist()
 
 
+def test_training_digits_are_distorted_anew():
+    examples = Examples(np.zeros((20, 4, 4), np.uint8), np.zeros(20, int))
+    drawn = []
+
+    def distort(x, random):
+        drawn.append(random.random())
+        return x + 7
+
+    for seed in 0, 1:
+        composed = strips.compose_distorted(
+            examples, np.random.default_rng(seed), shortest=2, longest=2, distort=distort, size=3
+        )
+        assert len(composed.x) == 3
+        assert all((strip == 7).all() for strip in composed.x)
+    assert drawn[0] != drawn[1]
+
+
 def test_training_strips_hold_training_digits_only_and_are_composed_anew():
     train_digits, _ = digits.load_mnist()
     compose, validation, _ = load(train_size=200)

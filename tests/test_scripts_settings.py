@@ -1,0 +1,161 @@
+"""Every setting of a script reaches its training, and nothing of the test data does."""
+
+import importlib
+
+import common  # noqa: F401
+
+import keras
+import numpy as np
+import pytest
+
+from support import training
+from support.settings import RunConfig
+
+pytestmark = pytest.mark.slow
+LESSONS = {  # what makes it quick, and the figure whose least or greatest value is the best
+    "classic": ({}, "val_accuracy", max),
+    "seq_labelling": ({"columns": 14}, "val_label_error_rate", min),
+    "variable_length_seq": ({"columns": 14}, "val_label_error_rate", min),
+    "standardize": ({"scaling": "standardized"}, "val_accuracy", max),
+}
+SMALL = {
+    "cell": "GRU",
+    "units": 4,
+    "depth": 1,
+    "bidirectional": False,
+    "train_size": 64,
+    "test_size": 20,
+    "epochs": 1,
+    "batch_size": 32,
+    "learning_rate": 0.01,
+}
+CHANGES = {  # a value that is neither the small one nor the default
+    "digits": 2,
+    "shortest": 1,
+    "longest": 3,
+    "buckets": False,
+    "scaling": "unit",
+    "distortion": 0.4,
+    "shift": 3.0,
+    "elastic": 1.0,
+    "mask": False,
+    "cell": "LSTM",
+    "units": 3,
+    "depth": 3,
+    "bidirectional": True,
+    "columns": 7,
+    "dropout": 0.5,
+    "update_bias": 2.0,
+    "epochs": 2,
+    "batch_size": 16,
+    "optimizer": "SGD",
+    "schedule": "constant",
+    "learning_rate": 0.02,
+    "warmup": 0.9,
+    "clip_norm": 0.5,
+    "patience": 1,
+    "seed": 1,
+    "train_size": 48,
+}
+OF_THE_TEST = {"beam_width", *RunConfig.model_fields} - {"seed", "train_size"}
+
+
+class Given(Exception):
+    """What fit was given."""
+
+
+@pytest.fixture(scope="module", params=LESSONS)
+def lesson(request, data, tmp_path_factory):
+    """The name of a lesson, and a function that calls it as far as fit: what it gave to that."""
+    module = importlib.import_module(request.param)
+    quick, *_ = LESSONS[request.param]
+    output = tmp_path_factory.mktemp("output")
+
+    def stop(network, batches, **settings):
+        raise Given(network, batches, settings)
+
+    def call(**settings):
+        config = module.Config(**SMALL | quick | {"data": data, "output": output} | settings)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(keras.Model, "fit", stop)
+            with pytest.raises(Given) as given:
+                module.main(config)
+        return given.value.args
+
+    return request.param, call
+
+
+def content(batches):
+    return [(x.tobytes(), y.tobytes()) for x, y in (batches[i] for i in range(len(batches)))]
+
+
+def compared(network, batches, settings):
+    """What fit was given, as values to compare: validation apart from the rest."""
+    validation = content(settings.pop("validation_data"))
+    callbacks = [
+        [type(callback), *(item for item in vars(callback).items() if isinstance(item[1], float))]
+        for callback in settings.pop("callbacks")
+    ]
+    weights = [weight.tobytes() for weight in network.get_weights()]
+    optimizer = network.optimizer.get_config()
+    given = [network.to_json(), weights, optimizer, content(batches), callbacks, settings]
+    return given, validation
+
+
+@pytest.fixture(scope="module")
+def plain(lesson):
+    """What fit was given by the settings that the tests change, at each of the schedules."""
+    _, call = lesson
+    return {schedule: compared(*call(schedule=schedule)) for schedule in ("one-cycle", "constant")}
+
+
+def test_each_setting_makes_a_difference(lesson, plain):
+    name, call = lesson
+    fields = importlib.import_module(name).Config.model_fields
+    for setting in fields.keys() - OF_THE_TEST:
+        schedule = "constant" if setting == "patience" else "one-cycle"
+        changed, _ = compared(*call(**{"schedule": schedule, setting: CHANGES[setting]}))
+        assert changed != plain[schedule][0], setting
+
+
+def ink(batches):
+    return sum(int(np.maximum(batches[i].x, 0).sum(dtype=int)) for i in range(len(batches)))
+
+
+@pytest.mark.parametrize("lesson", ["classic", "seq_labelling"], indirect=True)
+@pytest.mark.parametrize("distorted", [True, False])
+def test_digits_are_distorted_anew_in_every_epoch(lesson, distorted):
+    _, call = lesson
+    _, batches, _ = call(**({} if distorted else {"distortion": 0.0, "shift": 0.0}))
+    first = ink(batches)
+    batches.start_epoch(1)
+    assert (ink(batches) != first) == distorted
+
+
+def test_the_test_data_make_none(lesson, plain):
+    _, call = lesson
+    assert compared(*call(test_size=10)) == plain["one-cycle"]
+
+
+def test_validation_is_apart_from_training(lesson, plain):
+    _, call = lesson
+    given, validation = compared(*call(train_size=32))
+    assert given != plain["one-cycle"][0]
+    assert validation == plain["one-cycle"][1]
+
+
+def test_the_best_epoch_is_chosen_by_validation(lesson):
+    name, call = lesson
+    _, monitor, best = LESSONS[name]
+    *_, settings = call()
+    chosen = {type(callback): callback for callback in settings["callbacks"]}
+    keep, stop = chosen[training.KeepBest], chosen[training.StopEarly]
+    assert (keep.monitor, keep.best) == (monitor, best)
+    assert (stop.monitor, stop.mode) == (monitor, best.__name__)
+
+
+def test_one_cycle_takes_all_epochs(lesson):
+    _, call = lesson
+    network, batches, _ = call(epochs=4, warmup=0.25)
+    schedule = network.optimizer.get_config()["learning_rate"]["config"]
+    assert (schedule["warmup_steps"], schedule["decay_steps"]) == (len(batches), 3 * len(batches))
