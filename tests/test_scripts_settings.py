@@ -96,9 +96,14 @@ def compared(network, batches, settings):
         [type(callback), *(item for item in vars(callback).items() if isinstance(item[1], float))]
         for callback in settings.pop("callbacks")
     ]
-    weights = [weight.tobytes() for weight in network.get_weights()]
-    optimizer = network.optimizer.get_config()
-    given = [network.to_json(), weights, optimizer, content(batches), callbacks, settings]
+    given = {
+        "network": network.to_json(),
+        "weights": [weight.tobytes() for weight in network.get_weights()],
+        "optimizer": network.optimizer.get_config(),
+        "batches": content(batches),
+        "callbacks": callbacks,
+        "settings": settings,
+    }
     return given, validation
 
 
@@ -116,6 +121,14 @@ def test_each_setting_makes_a_difference(lesson, plain):
         schedule = "constant" if setting == "patience" else "one-cycle"
         changed, _ = compared(*call(**{"schedule": schedule, setting: CHANGES[setting]}))
         assert changed != plain[schedule][0], setting
+
+
+def test_the_seed_is_that_of_the_weights_and_of_the_batches(lesson, plain):
+    _, call = lesson
+    given, _ = compared(*call(seed=1))
+    before, _ = plain["one-cycle"]
+    different = {name for name in given if given[name] != before[name]}
+    assert different == {"weights", "batches"}
 
 
 def ink(batches):

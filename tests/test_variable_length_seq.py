@@ -229,6 +229,14 @@ def test_buckets_leave_at_most_5_percent_of_padding():
 # -- data -------------------------------------------------------------------------------------
 
 
+def test_it_is_the_setting_that_puts_strips_in_buckets():
+    shares = {}
+    for buckets in True, False:
+        batches, *_ = variable_length_seq.load_strips(Config(train_size=500, buckets=buckets))
+        shares[buckets] = padding_share(batches)
+    assert shares[True] < shares[False] / 2
+
+
 @pytest.mark.slow
 def test_a_ragged_pickle_is_trained_on(tmp_path):
     path = PICKLES / "python2_sequences_lists_protocol2.pkl.gz"
