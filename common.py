@@ -61,7 +61,8 @@ def choose_backend() -> None:
     except (OSError, RuntimeError, ValueError, KeyError, TypeError):  # no such file, or damaged
         named = ""
     names = [chosen] if chosen else [named, "tensorflow", "jax"]
-    installed = [n for n in names if n in ("tensorflow", "jax", "torch") and find_spec(n)]
+    can_train = "tensorflow", "jax", "torch"  # Keras has others
+    installed = [name for name in names if name in can_train and find_spec(name)]
     if not installed:
         wanted = chosen or "tensorflow or jax"
         print(f"{wanted} is not installed, or cannot train: see README.md", file=sys.stderr)

@@ -53,7 +53,7 @@ def one_message(resume: Path | None = None) -> Iterator[None]:
         options = [] if resume else ["--resume", str(interruption)]
         message = f"\ninterrupted; to go on: {shlex.join(['python', *sys.argv, *options])}"
         if processes.process_id() > 0:  # its folder is a temporary one
-            message = "\ninterrupted; to go on: start all again, with --resume and the folder"
+            message = "\ninterrupted; to go on: start all again, with --resume and the run's folder"
         processes.leave(message, 130)
     except KeyboardInterrupt:
         processes.leave("\ninterrupted", 130)

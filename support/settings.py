@@ -29,9 +29,7 @@ class RunConfig(
     output: Path = Path("runs")  # the run writes to OUTPUT/SCRIPT/TIME
     start_from: Path | None = None  # begin with the weights of this network, a model.keras
     resume: Path | None = None  # folder of a run that was interrupted; it goes on there
-    predict: tuple[Path, ...] | None = (
-        None  # pictures to read with a trained network, in place of training
-    )
+    predict: tuple[Path, ...] | None = None  # pictures to read, in place of training
     model: Path | None = None  # the network that --predict uses; None: that of the newest run
     seen: Path | None = None  # with --predict: write what the network saw to this picture
 

@@ -57,7 +57,7 @@ def test_a_process_that_is_not_the_first_does_not_name_its_temporary_folder(monk
     monkeypatch.setattr(processes, "process_id", lambda: 1)
     with pytest.raises(SystemExit), command_line.one_message():
         raise common.Interrupted("/tmp/runs/classic/now")
-    message = "\ninterrupted; to go on: start all again, with --resume and the folder\n"
+    message = "\ninterrupted; to go on: start all again, with --resume and the run's folder\n"
     assert capsys.readouterr().err == message
 
 
