@@ -262,11 +262,11 @@ def test_the_first_process_does_not_wait_for_ever(data, tmp_path):
 
 def test_nor_for_one_that_is_there_and_does_nothing(data, tmp_path):
     """What the first writes to stderr is held back then."""
-    first = "from support import processes\nprocesses.LONGEST_WAIT = 15.0"
+    first = "from support import processes\nprocesses.LONGEST_WAIT = 8.0"
     second = "import time, common, keras\nkeras.distribution.DataParallel = lambda: time.sleep(99)"
     processes = start_two("classic", SMALL["classic"], data, tmp_path / "runs", [first, second])
     _, errors = processes[0].communicate(timeout=90)
     processes[1].kill()
     processes[1].communicate()
-    assert errors == "the other processes did not come in 15 seconds: start all, or none\n"
+    assert errors == "the other processes did not come in 8 seconds: start all, or none\n"
     assert processes[0].returncode == 1
