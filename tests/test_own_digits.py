@@ -91,7 +91,7 @@ def test_the_walk_of_the_page_leads_to_a_better_network(folder):
 
     train, look, collect, train_again, read = walk()
     assert train == "python classic.py"
-    printed = run(f"{train} --train-size 12000 --epochs 2")
+    printed = run(f"{train} --train-size 12000 --test-size 500 --epochs 2")
     model = Path(re.findall(r"^wrote (.+)$", printed, re.MULTILINE)[0]) / "model.keras"
     assert run(look).count("mine/") == 100
     assert (folder / "seen.png").read_bytes().startswith(b"\x89PNG")
