@@ -116,17 +116,18 @@ def test_asked_after_every_row_it_answers_as_one_that_reads_no_further(depth):
 
 
 @pytest.mark.slow
-def test_two_directions_are_not_asked_after_every_row(tmp_path):
+def test_two_directions_are_not_asked_after_every_row(data, tmp_path):
     settings = {"train_size": 64, "test_size": 10, "epochs": 1, "units": 4, "bidirectional": True}
-    assert "test_rows_until_settled" not in main(Config(**settings, output=tmp_path))
+    assert "test_rows_until_settled" not in main(Config(**settings, data=data, output=tmp_path))
     assert not list(tmp_path.glob("*/*/reading.png"))
 
 
 @pytest.mark.slow
-def test_the_network_that_was_tested_is_asked_after_every_row(tmp_path, monkeypatch):
+def test_the_network_that_was_tested_is_asked_after_every_row(data, tmp_path, monkeypatch):
     reading, seen = report.reading, []
     monkeypatch.setattr(report, "reading", lambda *what: seen.append(what) or reading(*what))
-    metrics = main(Config(train_size=64, test_size=10, epochs=1, units=4, output=tmp_path))
+    settings = {"train_size": 64, "test_size": 10, "epochs": 1, "units": 4}
+    metrics = main(Config(**settings, data=data, output=tmp_path))
     assert metrics["test_size"] == 10
     assert metrics["test_accuracy"] == pytest.approx(metrics["test_right"] / 10, abs=1e-7)
     ((test, logits, _),) = seen
