@@ -50,11 +50,12 @@ def one_message(resume: Path | None = None) -> Iterator[None]:
         reason = f"can't be written or read: {error.strerror or error}"
         processes.leave(f"{error.filename or 'a file'} {reason}", 1)
     except common.Interrupted as interruption:
-        options = [] if resume else ["--resume", str(interruption)]
-        message = f"\ninterrupted; to go on: {shlex.join(['python', *sys.argv, *options])}"
         if processes.process_id() > 0:  # its folder is a temporary one
-            message = "\ninterrupted; to go on: start all again, with --resume and the run's folder"
-        processes.leave(message, 130)
+            advice = "start all again, with --resume and the run's folder"
+        else:
+            options = [] if resume else ["--resume", str(interruption)]
+            advice = shlex.join(["python", *sys.argv, *options])
+        processes.leave(f"\ninterrupted; to go on: {advice}", 130)
     except KeyboardInterrupt:
         processes.leave("\ninterrupted", 130)
 

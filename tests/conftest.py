@@ -27,8 +27,11 @@ import pytest
 from support import digits
 
 LONG = (
-    *("test_scripts_smoke", "test_scripts_resumed", "test_scripts_in_processes"),
-    *("test_own_digits", "test_variable_length_seq"),
+    "test_scripts_smoke",
+    "test_scripts_resumed",
+    "test_scripts_in_processes",
+    "test_own_digits",
+    "test_variable_length_seq",
 )
 
 

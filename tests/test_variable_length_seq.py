@@ -226,15 +226,15 @@ def test_buckets_leave_at_most_5_percent_of_padding():
     assert plain > 0.2
 
 
-# -- data -------------------------------------------------------------------------------------
-
-
 def test_it_is_the_setting_that_puts_strips_in_buckets():
     shares = {}
     for buckets in True, False:
         batches, *_ = variable_length_seq.load_strips(Config(train_size=500, buckets=buckets))
         shares[buckets] = padding_share(batches)
     assert shares[True] < shares[False] / 2
+
+
+# -- data -------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
