@@ -1,6 +1,7 @@
 """What everything stands on: a quiet start, errors, pickles loaded safely, model helpers."""
 
 import contextlib
+import faulthandler
 import gc
 import gzip
 import io
@@ -24,6 +25,7 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
 
 import numpy as np
+from pydantic import BaseModel
 
 
 @contextlib.contextmanager
@@ -31,10 +33,13 @@ def hold_back_output() -> Iterator[None]:
     """Hold back what is written to file descriptors 1 and 2; show it only if the block fails.
 
     The C++ side of TensorFlow and of JAX writes a few lines there whatever any log level says.
+    Where it aborts the process, what it wrote is lost: then the screen shows at least where.
     """
     sys.stdout.flush()
     with tempfile.TemporaryFile() as held:
         outputs = [os.dup(descriptor) for descriptor in (1, 2)]
+        if not (says_where := faulthandler.is_enabled()):
+            faulthandler.enable(outputs[1])
         for descriptor in (1, 2):
             os.dup2(held.fileno(), descriptor)
         try:
@@ -44,6 +49,8 @@ def hold_back_output() -> Iterator[None]:
             os.write(outputs[1], held.read())
             raise
         finally:
+            if not says_where:
+                faulthandler.disable()
             for descriptor, output in zip((1, 2), outputs, strict=True):
                 os.dup2(output, descriptor)
                 os.close(output)
@@ -130,17 +137,18 @@ def one_line(error: Exception) -> str:
 
 def set_seed(seed: int) -> None:
     """Begin anew: whatever this process did before, the same seed repeats a run to the last bit."""
+    distribution = keras.distribution.distribution()
     keras.utils.clear_session()  # names of layers begin from 1 again
+    keras.distribution.set_distribution(distribution)  # the devices stay
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow":
         tensorflow.config.experimental.enable_op_determinism()
 
 
 def one_cycle(peak: float, *, steps: int, warmup: float) -> keras.optimizers.schedules.CosineDecay:
-    """Learning rate that climbs to its peak in a straight line and falls to 0 along a cosine.
+    """Learning rate that climbs from a 25th to its peak in a line and falls to 0 along a cosine.
 
     Args:
-        peak: the highest learning rate.
         steps: weight updates of the whole training.
         warmup: share of the steps in which the learning rate climbs.
 
@@ -155,53 +163,45 @@ def one_cycle(peak: float, *, steps: int, warmup: float) -> keras.optimizers.sch
     )
 
 
-def peak_learning_rate(
-    peaks: dict[tuple, float], *, optimizer: str, schedule: str, cell: str
-) -> float:
-    """Return the learning rate that suits a lesson.
+def with_learning_rate(config: BaseModel, rates: dict[str, tuple[float, float]]) -> BaseModel:
+    """Return a lesson's settings with a learning rate: their own, else one of a table.
 
     Args:
-        peaks: good rates by optimizer, schedule and cell.
+        rates: the highest ones by optimizer, for GRU and LSTM, and for a SimpleRNN. A rate that is
+            constant is a quarter of that.
 
     Raises:
-        SettingError: no good rate is known.
+        SettingError: the training may end early, but its schedule knows only one end.
     """
-    if (optimizer, schedule, cell) not in peaks:
-        raise SettingError(
-            f"no good learning rate is known for --optimizer {optimizer}, --schedule {schedule} "
-            f"and --cell {cell}: name one with --learning-rate"
-        )
-    return peaks[optimizer, schedule, cell]
+    if config.patience and config.schedule != "constant":
+        end = "one cycle ends with the epochs that are planned"
+        raise SettingError(f"--patience {config.patience} goes with --schedule constant: {end}")
+    rate = rates[config.optimizer][config.cell == "SimpleRNN"]
+    rate = rate / 4 if config.schedule == "constant" else rate
+    return config.model_copy(update={"learning_rate": config.learning_rate or rate})
 
 
-def optimizer(
-    name: str,
-    *,
-    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
-    clip_norm: float | None,
-) -> keras.optimizers.Optimizer:
-    """Make an optimizer of Keras by its name; only AdamW has weight decay.
+def optimizer(config: BaseModel, *, updates: int) -> keras.optimizers.Optimizer:
+    """Make the optimizer of a lesson's settings, for so many updates; only AdamW decays weights.
 
     Muon makes the update of each weight matrix of the recurrent layers nearly orthogonal, so that
     it learns in all directions alike; of a GRU's two rows of biases too, because they are a matrix.
     All other biases and the layer named "logits" learn as with Adam.
 
-    Args:
-        clip_norm: longest gradient, of all weights together; a longer one is shortened to it.
-
     Source: K. Jordan, Muon (2024), https://kellerjordan.github.io/posts/muon
     """
-    settings = {"learning_rate": learning_rate, "global_clipnorm": clip_norm}
-    if name == "Muon":
+    rate = config.learning_rate
+    if config.schedule == "one-cycle":
+        rate = one_cycle(rate, steps=updates, warmup=config.warmup)
+    settings = {"learning_rate": rate, "global_clipnorm": config.clip_norm}
+    if config.optimizer == "Muon":
         settings |= {"weight_decay": None, "adam_weight_decay": None, "exclude_layers": ["logits"]}
-    return getattr(keras.optimizers, name)(**settings)
+    return getattr(keras.optimizers, config.optimizer)(**settings)
 
 
-# ---------------------------------------------------------------------------------------------
 # Pickles. A pickle is a program. This unpickler runs only the instructions that numbers, strings,
 # lists and arrays need, and calls nothing of NumPy: the names that NumPy writes into a pickle lead
 # to the stand-ins below, which take notes. An array is made when shape, type and bytes agree.
-# ---------------------------------------------------------------------------------------------
 
 
 class _PickledType:
@@ -254,10 +254,8 @@ def _pickled_scalar(pickled_type: _PickledType, content: bytes | str) -> int | f
     return PickledArray((1, (), pickled_type, False, content)).to_array().item()
 
 
-def _pickled_buffer(
-    content: bytes, pickled_type: _PickledType, shape: tuple, order: str
-) -> PickledArray:
-    return PickledArray((1, shape, pickled_type, order == "F", content))
+def _pickled_buffer(content: bytes, kind: _PickledType, shape: tuple, order: str) -> PickledArray:
+    return PickledArray((1, shape, kind, order == "F", content))
 
 
 _STAND_INS = {
@@ -407,6 +405,7 @@ def load_pickle(path: Path) -> object:
     opener = next((openers[end] for end in openers if path.name.endswith(end)), None)
     if opener is None:
         raise DataError(f"{path}: expected a file that ends in {', '.join(openers)}")
+    collects = gc.isenabled()
     gc.disable()  # it would search the growing lists again and again
     try:
         with opener(path, "rb") as file:
@@ -426,7 +425,8 @@ def load_pickle(path: Path) -> object:
             f"{path} is damaged or not plain data ({type(error).__name__}: {one_line(error)})"
         ) from None
     finally:
-        gc.enable()
+        if collects:
+            gc.enable()
 
 
 def load_parts(path: Path) -> list[tuple[str, object, object]]:

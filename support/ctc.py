@@ -43,10 +43,15 @@ def check_labels_fit(labels: np.ndarray, steps: np.ndarray, where: str) -> None:
         )
 
 
-def read_labels(logits: np.ndarray) -> np.ndarray:
-    """Read the labels of logits (n, steps, classes) by the best path.
+def read_labels(logits: np.ndarray, *, beam_width: int | None = None) -> np.ndarray:
+    """Read the labels of logits (n, steps, classes): by the best path, or by beam search.
 
-    The best path takes the best class at every step, merges repeats, then drops blanks.
+    The best path takes the best class at every step, merges repeats, then drops blanks: that is
+    greedy decoding. Beam search keeps the most probable labellings while it reads, each with all
+    the ways added up that say it.
+
+    Args:
+        beam_width: labellings that beam search keeps; None: the best path.
 
     Returns:
         Labels, padded with -1, (n, steps).
@@ -54,7 +59,10 @@ def read_labels(logits: np.ndarray) -> np.ndarray:
     Source: A. Graves et al., Connectionist Temporal Classification (2006), section 3.2.
     """
     steps = ops.full_like(logits[:, 0, 0], ops.shape(logits)[1], dtype="int32")
-    labels, _ = ops.ctc_decode(logits, steps, strategy="greedy", mask_index=BLANK)
+    search = {"strategy": "greedy"}
+    if beam_width:
+        search = {"strategy": "beam_search", "beam_width": beam_width}
+    labels, _ = ops.ctc_decode(logits, steps, mask_index=BLANK, **search)
     return labels[0]
 
 
@@ -87,6 +95,7 @@ def edit_distances(truth: np.ndarray, reading: np.ndarray) -> np.ndarray:
     )
 
 
+@keras.saving.register_keras_serializable()
 class LabelErrorRate(keras.metrics.Mean):
     """Edit distances of the best paths over the number of true labels."""
 
@@ -99,6 +108,7 @@ class LabelErrorRate(keras.metrics.Mean):
         super().update_state(distances / counts, sample_weight=counts)
 
 
+@keras.saving.register_keras_serializable()
 class SequenceErrorRate(keras.metrics.Mean):
     """Share of the sequences whose best path says anything but the true labels."""
 

@@ -4,6 +4,7 @@ import functools
 import gzip
 import math
 import pickle
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def load_mnist(path: Path = common.DATA_FILE) -> tuple[common.Examples, common.E
         DataError: the file cannot be read, or does not hold digit images.
     """
     fetch_if_missing(path)
-    return join_digits(path, common.load_parts(path))
+    parts = common.load_parts(path)
+    return join_digits(path, parts)
 
 
 def fetch_if_missing(path: Path) -> None:
@@ -196,6 +198,23 @@ def shuffled(examples: common.Examples, random: np.random.Generator) -> common.E
     """Return the examples in a random order."""
     order = random.permutation(len(examples.x))
     return common.Examples(*(part[order] for part in examples))
+
+
+def distorted_anew(
+    train: common.Examples, **distortion: float
+) -> Callable[[np.random.Generator], common.Examples]:
+    """Return a function that makes the images of an epoch from its random generator.
+
+    They come in a new order, each distorted anew.
+
+    Args:
+        distortion: see `distorted`; none: the images stay as they are.
+    """
+
+    def compose(random: np.random.Generator) -> common.Examples:
+        return shuffled(common.Examples(distorted(train.x, random, **distortion), train.y), random)
+
+    return compose
 
 
 def distorted(

@@ -15,18 +15,27 @@ WORST = 24  # mistakes that misread.png shows
 
 
 def classifier(
-    network: keras.Model, test: common.Examples, figures: dict[str, float], run: Run
+    network: keras.Model,
+    test: common.Examples,
+    figures: dict[str, float],
+    run: Run,
+    *,
+    reader: keras.Model | None = None,
+    more: dict[str, float | None] | None = None,
 ) -> dict[str, float]:
     """Print and write what a classifier made of the test, with ten answers beside the truth.
 
-    Writes to the run's folder: confusion_matrix.png and misread.png, the most confident mistakes.
+    Writes to the run's folder: confusion_matrix.png and misread.png, the most confident mistakes;
+    with a reader reading.png; metrics.json and learning_curves.png.
 
     Args:
         network: gives logits (n, classes).
         figures: of the test: loss (mean cross-entropy, in nats) and accuracy (0 to 1).
+        reader: a network that gives logits after each timestep, (n, T, classes), if there is one.
+        more: figures for metrics.json.
 
     Returns:
-        These figures, and the count of right answers and of all.
+        All figures: these, the count of right answers and of all, the seconds of training.
     """
     logits = network.predict(test.x, batch_size=BATCH_SIZE, verbose=0)
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
@@ -41,7 +50,9 @@ def classifier(
     worst = most_confident(answers != test.y, confidence)
     captions = _captions(test.y[worst], answers[worst], confidence[worst])
     plots.images(test.x[worst], captions, run.folder / "misread.png")
-    return metrics
+    if reader:
+        metrics |= reading(test, reader.predict(test.x, batch_size=BATCH_SIZE, verbose=0), run)
+    return finish(run, metrics | (more or {}))
 
 
 def _print_classifier(
@@ -107,17 +118,17 @@ def timesteps_until_settled(answers: np.ndarray) -> np.ndarray:
 
 def labeller(
     test: common.Examples,
-    *,
     logits: np.ndarray,
     figures: dict[str, float],
+    run: Run,
+    *,
     greedy: np.ndarray,
     beam: np.ndarray,
-    run: Run,
 ) -> dict[str, float]:
     """Print and write what a labeller made of the test, with ten readings beside the truth.
 
-    Writes to the run's folder: alignment.png, the probability of every class over the steps, and
-    misread.png, the most confident mistakes.
+    Writes to the run's folder: alignment.png, the probability of every class over the steps;
+    misread.png, the most confident mistakes; metrics.json and learning_curves.png.
 
     Args:
         logits: (n, steps, classes), class 0 the blank.
@@ -126,8 +137,8 @@ def labeller(
         greedy, beam: labels read by greedy decoding and by beam search, (n, length).
 
     Returns:
-        These figures, the error rates of beam search, the count of strips and the error rates of
-        each length, if they differ.
+        All figures: these, the error rates of beam search, the count of strips, the error rates of
+        each length, if they differ, and the seconds of training.
     """
     greedy, beam = map(ctc.trimmed, (greedy, beam))
     confidence = ctc.confidences(greedy, logits)
@@ -145,16 +156,31 @@ def labeller(
     worst = most_confident(distances > 0, confidence)
     pairs = map(ctc.align, test.y[worst], greedy[worst])
     plots.misread_strips(test.x[worst], pairs, confidence[worst], run.folder / "misread.png")
-    return metrics
+    return finish(run, metrics)
 
 
-def padding(network: keras.Model, batches: dict[str, common.Examples], run: Run) -> None:
-    """Draw batches of padded strips with what a labeller reads on each: padding.png."""
+def padding(network: keras.Model, test: common.Examples, run: Run) -> None:
+    """Draw two batches of padded strips with what a labeller reads on each: padding.png.
+
+    Args:
+        test: strips (n, T, D), negative where they are padding, and their labels.
+    """
+    batches = two_batches(test, size=8)
     readings = {
         name: ctc.trimmed(ctc.read_labels(network.predict_on_batch(batch.x)))
         for name, batch in batches.items()
     }
     plots.padding(batches, readings, run.folder / "padding.png")
+
+
+def two_batches(strips: common.Examples, size: int) -> dict[str, common.Examples]:
+    """Make a batch of the first strips, and one of those nearest in length to the first of all."""
+    lengths = (strips.x >= 0).any(axis=2).sum(axis=1)
+    near = np.abs(lengths - lengths[0]).argsort(kind="stable")
+    return {
+        name: common.Examples(strips.x[order, : lengths[order].max()], strips.y[order])
+        for name, order in (("without buckets", slice(size)), ("with buckets", near[:size]))
+    }
 
 
 def _rates_by_length(truth: np.ndarray, reading: np.ndarray) -> dict[str, float]:
@@ -197,13 +223,23 @@ def _print_readings(truth: np.ndarray, reading: np.ndarray, confidence: np.ndarr
         print("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)))
 
 
-def comparison(metrics: dict[str, dict[str, float | None]], goals: Sequence[float]) -> None:
-    """Print a row of figures for each scaling of the input.
+def comparison(
+    whole: Run,
+    runs: dict[str, Run],
+    metrics: dict[str, dict[str, float | None]],
+    goals: Sequence[float],
+) -> None:
+    """Print a row of figures for each scaling of the input; write and draw those of all.
 
     Args:
+        whole: the run whose parts are `runs`.
+        runs: the trainings, by scaling.
         metrics: the figures of each test, by scaling.
         goals: validation accuracies, in the metrics `epochs_to_GOAL`.
     """
+    run_folder.write_json(metrics, whole.folder / "metrics.json")
+    with common.written_beside(whole.folder / run_folder.LAST_FILE) as path:
+        plots.comparison({scaling: run.history for scaling, run in runs.items()}, path)
     names = "  ".join(f"epochs to {goal:.1%}" for goal in goals)
     print(f"\nscaling       input mean  variance  {names}  test accuracy  seconds")
     for scaling, figures in metrics.items():

@@ -2,22 +2,24 @@
 
 import contextlib
 import csv
+import itertools
 import json
 import platform
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Self
 
 import common
 
 import keras
 import numpy as np
 
-from support import processes
+from support import devices
+from support.settings import RunConfig
 
 SECONDS = "training_seconds"  # in metrics.json, during the training too
 LAST_FILE = "learning_curves.png"  # written when all others are
@@ -28,19 +30,20 @@ class Run:
 
     Attributes:
         folder: where the files of the run are.
+        whole: the run of which this one is a part, as in lesson 4; else itself.
         epochs: the figures of every epoch that is done, by name.
         seconds: that these epochs took.
         stopped: whether the last of them was the last for want of progress.
-        interrupted: whether Ctrl-C was pressed during the training, of this run or another.
+        interrupted: whether Ctrl-C was pressed since the run was opened.
     """
 
-    interrupted = False
-
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, whole: Self | None = None) -> None:
         self.folder = folder
+        self.whole = whole or self
         self.epochs: list[dict[str, float]] = []
         self.seconds = 0.0
         self.stopped = False
+        self.interrupted = False
 
     @property
     def history(self) -> dict[str, list[float]]:
@@ -51,6 +54,11 @@ class Run:
     def state(self) -> dict[str, float | bool]:
         """What metrics.json says of the training: its seconds, and whether it stopped early."""
         return {SECONDS: round(self.seconds, 1)} | ({"stopped": True} if self.stopped else {})
+
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Handle Ctrl-C: remember it, as Keras may drop the exception, and raise Interrupted."""
+        self.interrupted = True
+        raise common.Interrupted(str(self.folder))
 
     def last_epoch(self, planned: int) -> int:
         """Return after how many epochs the training ends: none is added to a run that stopped."""
@@ -106,40 +114,17 @@ class Run:
         with common.written_beside(self.folder / "checkpoint.keras") as path:
             network.save(path)
 
-    @contextlib.contextmanager
-    def guarded(self) -> Iterator[None]:
-        """Say so where Ctrl-C or the loss of another process ends a training.
+    def best(self, network: keras.Model) -> keras.Model:
+        """Return the network of the best epoch, from model.keras, compiled as `network` is.
 
-        Raises:
-            Interrupted: by Ctrl-C; it names the folder.
-            TrainingError: another process is lost.
+        It is on one device, where several trained it; of several processes, the first alone goes
+        on, and the others leave `processes.join` here.
         """
-        try:
-            with processes.guarded(), _ctrl_c_remembered():
-                yield
-        except KeyboardInterrupt:
-            raise common.Interrupted(str(self.folder)) from None
-
-
-@contextlib.contextmanager
-def _ctrl_c_remembered() -> Iterator[None]:
-    """Remember Ctrl-C in `Run.interrupted`, for the block, as Keras may drop its exception."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        Run.interrupted = True
-        raise KeyboardInterrupt
-
-    Run.interrupted = False
-    handler = signal.getsignal(signal.SIGINT)
-    in_main = threading.current_thread() is threading.main_thread()  # no other may handle it
-    if not in_main or handler is not signal.default_int_handler:
-        yield
-        return
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
+        compiled = network.get_compile_config()
+        devices.alone()
+        best = keras.saving.load_model(self.folder / "model.keras")
+        best.compile_from_config(compiled)
+        return best
 
 
 def write_json(content: dict | list, path: Path) -> None:
@@ -148,46 +133,59 @@ def write_json(content: dict | list, path: Path) -> None:
         file.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def open_run(script: str, *, settings: dict, output: Path, resume: Path | None) -> Run:
+def open_run(script: str, config: RunConfig) -> Run:
     """Make the folder OUTPUT/SCRIPT/TIME, which nobody else has, and write config.json into it.
 
-    To resume a run, take its folder, if it was made with the same settings. In versions.json stand
-    the backend and the versions, apart from the settings: another backend may resume a run.
+    With --resume, take the folder of that run, if it was made with the same settings. In
+    versions.json stand the backend and the versions, apart from the settings: another backend may
+    resume a run. From here on Ctrl-C raises Interrupted, which names the folder, until the
+    decorator `lesson` takes that back.
 
     Args:
         script: path of the script that runs.
-        settings: all that make the run what it is, as JSON has them.
-        output: OUTPUT, made if it is missing.
-        resume: the folder of the run that is to go on; None: a new run.
+        config: its settings.
 
     Raises:
         SettingError: the folder cannot be made or written to; or there is no run to resume, it has
             other settings, or it is finished.
     """
-    if resume:
-        _check_resumable(resume, Path(script).name, settings)
-        _note_versions(resume)
-        return Run(resume)
-    parent = output / Path(script).stem
+    settings = config.of_the_run()
+    if config.resume:
+        _check_resumable(config.resume, Path(script).name, settings)
+        run = Run(config.resume)
+    else:
+        try:
+            run = Run(_new_folder(config.output / Path(script).stem))
+            write_json(settings, run.folder / "config.json")
+        except OSError as error:
+            raise common.SettingError(
+                f"--output {config.output} can't be written: {error}"
+            ) from None
+    _note_versions(run.folder)
+    # Only the main thread may handle Ctrl-C, and only where nobody else does.
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, run.interrupt)
+    return run
+
+
+def _new_folder(parent: Path) -> Path:
+    """Make a folder that is named after the time."""
     name = time.strftime("%Y-%m-%d_%H-%M-%S")
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        for attempt in range(1, 1000):
-            folder = parent / (name if attempt == 1 else f"{name}_{attempt}")
-            with contextlib.suppress(FileExistsError):
-                folder.mkdir()
-                break
-        save_settings(settings, folder)
-        _note_versions(folder)
-    except OSError as error:
-        raise common.SettingError(f"--output {output} can't be written: {error}") from None
-    return Run(folder)
+    parent.mkdir(parents=True, exist_ok=True)
+    for attempt in itertools.count(1):
+        folder = parent / (name if attempt == 1 else f"{name}_{attempt}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            return folder
 
 
-def save_settings(settings: dict, folder: Path) -> None:
-    """Write the settings of a run to config.json in its folder, which is made if it is missing."""
-    folder.mkdir(exist_ok=True)
-    write_json(settings, folder / "config.json")
+def open_part(whole: Run, name: str, config: RunConfig) -> Run:
+    """Make the folder of a part of a run, if it is missing, and write its config.json."""
+    part = Run(whole.folder / name, whole)
+    part.folder.mkdir(exist_ok=True)
+    write_json(config.of_the_run(), part.folder / "config.json")
+    return part
 
 
 def _note_versions(folder: Path) -> None:

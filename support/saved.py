@@ -20,8 +20,8 @@ def load(path: Path) -> keras.Model:
         ) from None
 
 
-def start_from(path: Path, network: keras.Model) -> None:
-    """Give a network the weights of one that was saved.
+def start_from(path: Path | None, network: keras.Model) -> None:
+    """Give a network the weights of one that was saved; None: it keeps its own.
 
     With what was learned comes what standardizes the input, because that is a layer with weights.
 
@@ -33,6 +33,8 @@ def start_from(path: Path, network: keras.Model) -> None:
         SettingError: the two networks differ in a layer that has weights, or in the scale of the
             input; it names the first.
     """
+    if path is None:
+        return
     layers = [_layers(load(path)), _layers(network)]
     for saved, built in itertools.zip_longest(*layers, fillvalue=("-", "none further")):
         if saved[1] != built[1]:

@@ -36,9 +36,9 @@ def load_strips(
     shortest: int,
     longest: int,
     columns: int = 1,
-    distort: Callable[[np.ndarray, np.random.Generator], np.ndarray] = digits.distorted,
     train_size: int | None = None,
     test_size: int | None = None,
+    **distortion: float,
 ) -> tuple[Callable[[np.random.Generator], common.Examples], common.Examples, common.Examples]:
     """Load strips: training, validation and test.
 
@@ -46,33 +46,77 @@ def load_strips(
         path: of a pickle of digits, see `digits.load_mnist`, or of sequences.
         shortest, longest: digits on a strip that is composed.
         columns: timesteps that make one step of the network's output.
-        distort: takes the training digits and a random generator, returns them changed.
         train_size, test_size: how many strips to return, the first ones; None: all.
+        distortion: of the training digits, see `digits.distorted`; none: they stay as they are.
 
     Returns:
-        A function that composes an epoch's training strips; validation strips; test strips.
+        A function that composes an epoch's training strips from its random generator; validation
+        strips; test strips. One that ends within a step is filled up with background.
 
     Raises:
         DataError: the file cannot be read, holds neither digits nor sequences, or a sequence has
             too few steps for its labels.
-        SettingError: there are fewer strips, or not one, or the columns are too many.
+        SettingError: there are fewer strips, or not one, or the columns are too many; the fewest
+            digits on a strip are more than the most.
     """
+    check_lengths(shortest, longest)
     digits.fetch_if_missing(path)
     parts = common.load_parts(path)
     if any(_holds_sequences(part) for part in parts):
         train, validation, test = _split_sequences(path, parts, columns)
         train = digits.take_first(train, train_size, "--train-size", "training sequences")
-        test = digits.take_first(test, test_size, "--test-size", "test sequences")
-        return functools.partial(digits.shuffled, train), validation, test
-    train, validation, test = _split_digits(path, parts, longest, columns)
-    available = len(strip_lengths(len(train.x), shortest, longest))
-    digits.check_size(train_size, available, "--train-size", "training strips")
-    settings = {"shortest": shortest, "longest": longest, "distort": distort, "size": train_size}
-    compose = functools.partial(compose_distorted, train, **settings)
-    validation = compose_strips(validation, shortest, longest, np.random.default_rng(1))
-    test = compose_strips(test, shortest, longest, np.random.default_rng(2))
-    test = common.Examples(*(part[:MOST_TEST_STRIPS] for part in test))
-    return compose, validation, digits.take_first(test, test_size, "--test-size", "test strips")
+        compose, kind = functools.partial(digits.shuffled, train), "sequences"
+    else:
+        train, validation, test = _split_digits(path, parts, longest, columns)
+        available = len(strip_lengths(len(train.x), shortest, longest))
+        digits.check_size(train_size, available, "--train-size", "training strips")
+        settings = {"shortest": shortest, "longest": longest, "size": train_size}
+        compose = functools.partial(compose_distorted, train, **settings, **distortion)
+        validation = compose_strips(validation, shortest, longest, np.random.default_rng(1))
+        test = compose_strips(test, shortest, longest, np.random.default_rng(2))
+        test = common.Examples(*(part[:MOST_TEST_STRIPS] for part in test))
+        kind = "strips"
+    test = digits.take_first(test, test_size, "--test-size", f"test {kind}")
+    filled = functools.partial(_filled, columns=columns)
+    return lambda random: filled(compose(random)), filled(validation), filled(test)
+
+
+def _filled(strips: common.Examples, columns: int) -> common.Examples:
+    """Fill up strips that end within a step with background, so that they are whole steps."""
+    filled = np.empty(len(strips.x), object)
+    filled[:] = [
+        np.pad(strip, ((0, -len(strip) % columns), (0, 0))) if len(strip) % columns else strip
+        for strip in strips.x
+    ]
+    return common.Examples(filled, strips.y)
+
+
+def load_equal_strips(
+    path: Path, *, length: int, columns: int, **options: float | None
+) -> tuple[Callable[[np.random.Generator], common.Examples], common.Examples, common.Examples]:
+    """Load strips that are all of one length, as `load_strips` does, each part one array (n, T, D).
+
+    Args:
+        length: digits on a strip that is composed.
+        columns: timesteps that make one step of the network's output.
+        options: others of `load_strips`.
+
+    Raises:
+        DataError: of a file, see `load_strips`; or its sequences are not all of one length.
+        SettingError: see `load_strips`.
+    """
+    compose, *others = load_strips(
+        path, shortest=length, longest=length, columns=columns, **options
+    )
+    validation, test = map(stack_equal, others, ("validation", "test"))
+
+    def compose_equal(random: np.random.Generator) -> common.Examples:
+        train = stack_equal(compose(random), "training")
+        if not train.x.shape[1:] == validation.x.shape[1:] == test.x.shape[1:]:
+            raise common.DataError(f"{path}: training and test sequences differ in length")
+        return train
+
+    return compose_equal, validation, test
 
 
 def check_lengths(shortest: int, longest: int) -> None:
@@ -91,7 +135,7 @@ def strip_lengths(number: int, shortest: int, longest: int) -> np.ndarray:
 
 
 def compose_strips(
-    digits: common.Examples,
+    examples: common.Examples,
     shortest: int,
     longest: int,
     random: np.random.Generator | np.random.RandomState,
@@ -99,17 +143,17 @@ def compose_strips(
     """Put digits side by side in a random order, each at most once.
 
     Args:
-        digits: images (n, height, width) and labels (n,).
+        examples: images (n, height, width) and labels (n,).
         shortest, longest: digits on a strip; the lengths between are equally frequent.
 
     Returns:
         Strips whose columns are the timesteps, an object array of arrays (digits * width, height),
         and their labels, digit + 1, padded with 0, (strips, longest).
     """
-    order = random.permutation(len(digits.x))
+    order = random.permutation(len(examples.x))
     lengths = random.permutation(strip_lengths(len(order), shortest, longest))
     ends = lengths.cumsum()
-    columns, digit_labels = digits.x[order].transpose(0, 2, 1), digits.y[order] + 1
+    columns, digit_labels = examples.x[order].transpose(0, 2, 1), examples.y[order] + 1
     strips = np.empty(len(ends), object)
     labels = np.zeros((len(ends), longest), np.uint8)
     for strip, (length, end) in enumerate(zip(lengths, ends, strict=True)):
@@ -119,18 +163,18 @@ def compose_strips(
 
 
 def compose_distorted(
-    digits: common.Examples,
+    examples: common.Examples,
     random: np.random.Generator,
     *,
     shortest: int,
     longest: int,
-    distort: Callable[[np.ndarray, np.random.Generator], np.ndarray],
     size: int | None,
+    **distortion: float,
 ) -> common.Examples:
     """Distort digits and compose strips of them; return the first `size`, all for None."""
     if size:  # no more digits than these strips need, however long they turn out
-        digits = common.Examples(*(part[: size * longest] for part in digits))
-    distorted = common.Examples(distort(digits.x, random), digits.y)
+        examples = common.Examples(*(part[: size * longest] for part in examples))
+    distorted = common.Examples(digits.distorted(examples.x, random, **distortion), examples.y)
     strips = compose_strips(distorted, shortest, longest, random)
     return common.Examples(*(part[:size] for part in strips))
 

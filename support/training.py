@@ -13,12 +13,14 @@ import numpy as np
 from support import devices
 from support.run_folder import Run
 
+Compose = Callable[[np.random.Generator], common.Examples]
+
 
 class EpochBatches(keras.utils.PyDataset):
     """Batches of examples that depend on the seed and the number of the epoch, nothing else.
 
     Args:
-        compose: takes the epoch's random generator, returns the epoch's examples in their order.
+        compose: makes the examples of an epoch, in their order, from its random generator.
         batch_size: examples in a batch, of which every process takes its share; one batch holds
             what is left, divided by the devices.
         seed: of the random generators.
@@ -30,7 +32,7 @@ class EpochBatches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        compose: Callable[[np.random.Generator], common.Examples],
+        compose: Compose,
         *,
         batch_size: int,
         seed: int,
@@ -89,6 +91,13 @@ def in_batches(examples: common.Examples, batch_size: int = 500) -> EpochBatches
     """
     batch_size -= batch_size % devices.count()
     return EpochBatches(lambda random: examples, batch_size=batch_size, seed=0)
+
+
+def padding_share(batches: EpochBatches) -> float:
+    """Return the share of padding in the timesteps of the current epoch's batches."""
+    strips = batches.examples.x  # those of all processes, of which a batch has this one's share
+    timesteps = sum(batches.collate(strips[batch])[:, :, 0].size for batch in batches.batches)
+    return 1 - sum(map(len, strips)) / timesteps
 
 
 class StartEpoch(keras.callbacks.Callback):
@@ -165,15 +174,6 @@ class StopEarly(keras.callbacks.EarlyStopping):
             self.on_epoch_end(epoch, figures)
 
 
-def check_patience(patience: int | None, schedule: str) -> None:
-    """Raise SettingError where a training may end early, but its schedule knows only one end."""
-    if patience and schedule != "constant":
-        raise common.SettingError(
-            f"--patience {patience} goes with --schedule constant: one cycle ends with the epochs "
-            f"that are planned"
-        )
-
-
 class Checkpoint(keras.callbacks.Callback):
     """Save a run after every epoch, so that it can go on from there to the same end.
 
@@ -190,13 +190,13 @@ class Checkpoint(keras.callbacks.Callback):
         self.start = time.perf_counter() - self.run.seconds
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        if self.run.interrupted:
-            raise KeyboardInterrupt
+        if self.run.whole.interrupted:
+            raise common.Interrupted(str(self.run.whole.folder))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self.run.epochs.append({name: float(value) for name, value in logs.items()})
         self.run.seconds = time.perf_counter() - self.start
         self.run.stopped = self.model.stop_training
         self.run.save(self.model)
-        if self.run.interrupted:
-            raise KeyboardInterrupt
+        if self.run.whole.interrupted:
+            raise common.Interrupted(str(self.run.whole.folder))

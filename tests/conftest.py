@@ -38,6 +38,9 @@ LONG = (
 def pytest_collection_modifyitems(items):
     """Begin with what takes long, so that no process has it to do when the others have ended."""
     items.sort(key=lambda item: item.path.stem not in LONG)
+    for item in items:
+        # Keras's variables do not know a new keyword of NumPy, which they meet where one is saved.
+        item.add_marker(pytest.mark.filterwarnings("ignore:__array__ implementation doesn't"))
 
 
 @pytest.fixture(scope="session")

@@ -8,16 +8,17 @@ import common  # noqa: F401
 import keras
 import numpy as np
 import pytest
+from lessons import small
 
 import classic
-from classic import Config, main
+from classic import main
 from support import report
 
 
-def classif_rnn_network(T, D, **changes):
+def classif_rnn_network(T, D, every_row=False, **settings):
     """A network with the settings of a small one where the test names no others."""
-    small = {"cell": "SimpleRNN", "units": 8, "depth": 1, "bidirectional": False, "dropout": 0.0}
-    return classic.classif_rnn_network(T, D, **small | changes)
+    config = small("classic", **{"cell": "SimpleRNN", "units": 8, "update_bias": 0.0} | settings)
+    return classic.classif_rnn_network(T, D, config, every_row=every_row)
 
 
 @pytest.mark.parametrize(
@@ -117,8 +118,9 @@ def test_asked_after_every_row_it_answers_as_one_that_reads_no_further(depth):
 
 @pytest.mark.slow
 def test_two_directions_are_not_asked_after_every_row(data, tmp_path):
-    settings = {"train_size": 64, "test_size": 10, "epochs": 1, "units": 4, "bidirectional": True}
-    assert "test_rows_until_settled" not in main(Config(**settings, data=data, output=tmp_path))
+    sizes = {"train_size": 64, "test_size": 10}
+    config = small("classic", bidirectional=True, **sizes, data=data, output=tmp_path)
+    assert "test_rows_until_settled" not in main(config)
     assert not list(tmp_path.glob("*/*/reading.png"))
 
 
@@ -126,8 +128,7 @@ def test_two_directions_are_not_asked_after_every_row(data, tmp_path):
 def test_the_network_that_was_tested_is_asked_after_every_row(data, tmp_path, monkeypatch):
     reading, seen = report.reading, []
     monkeypatch.setattr(report, "reading", lambda *what: seen.append(what) or reading(*what))
-    settings = {"train_size": 64, "test_size": 10, "epochs": 1, "units": 4}
-    metrics = main(Config(**settings, data=data, output=tmp_path))
+    metrics = main(small("classic", train_size=64, test_size=10, data=data, output=tmp_path))
     assert metrics["test_size"] == 10
     assert metrics["test_accuracy"] == pytest.approx(metrics["test_right"] / 10, abs=1e-7)
     ((test, logits, _),) = seen
@@ -140,5 +141,5 @@ def test_the_network_that_was_tested_is_asked_after_every_row(data, tmp_path, mo
 @pytest.mark.slow
 def test_it_learns(tmp_path):
     """A guess is right once in ten."""
-    config = Config(train_size=2000, test_size=256, units=64, batch_size=32, output=tmp_path)
-    assert main(config)["test_accuracy"] > 0.6
+    sizes = {"train_size": 2000, "test_size": 256, "units": 64, "epochs": 3}
+    assert main(small("classic", **sizes, output=tmp_path))["test_accuracy"] > 0.6

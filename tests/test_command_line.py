@@ -74,7 +74,7 @@ def test_help_begins_with_what_the_script_is(monkeypatch, capsys):
     assert "An image is a sequence." in capsys.readouterr().out
 
 
-def test_help_names_the_settings_of_a_lesson_before_those_of_every_run(monkeypatch, capsys):
+def test_help_ends_with_the_settings_of_the_lesson_where_a_terminal_shows_them(monkeypatch, capsys):
     class Config(RunConfig):
         units: int = 3  # units of each recurrent layer
         seed: int = 7  # another default
@@ -85,5 +85,5 @@ def test_help_names_the_settings_of_a_lesson_before_those_of_every_run(monkeypat
     printed = capsys.readouterr().out
     assert "units of each recurrent layer" in printed
     assert "(default: 7)" in printed
-    assert printed.index("--units") < printed.index("--seed") < printed.index("--resume")
+    assert printed.index("--seed") < printed.index("--resume") < printed.index("--units")
     assert (Config().units, Config(units=4).units, Config().seed) == (3, 4, 7)

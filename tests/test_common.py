@@ -3,13 +3,17 @@
 import copyreg
 import gc
 import gzip
+import importlib
 import io
 import json
 import lzma
 import os
 import pickle
+import signal
 import struct
 import subprocess
+import sys
+from pathlib import Path
 
 import common
 from common import DataError, SettingError
@@ -17,10 +21,13 @@ from common import DataError, SettingError
 import keras
 import numpy as np
 import pytest
+from lessons import SMALL, small
 from small_data import PICKLES, TEST, TRAIN, assert_same, write
 
 from classic import classif_rnn_network
 from support import digits
+
+ROOT = Path(__file__).parent.parent
 
 
 def import_noisily(error=None):
@@ -37,6 +44,33 @@ def test_held_back_lines_are_shown_only_after_an_error(capfd):
         import_noisily(ImportError())
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "noise\nafter\n"
+
+
+def test_where_a_library_aborts_the_process_the_screen_says_where():
+    code = "import common, os\nwith common.hold_back_output():\n    os.abort()"
+    command = [sys.executable, "-c", code]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert ran.returncode == -signal.SIGABRT
+    assert "Fatal Python error: Aborted" in ran.stderr
+    assert 'File "<string>", line 3' in ran.stderr
+
+
+def test_where_python_itself_says_where_it_is_not_told_otherwise():
+    code = "import faulthandler as f; f.enable(); import common; print(f.is_enabled())"
+    command = [sys.executable, "-c", code]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert ran.stdout == "True\n"
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_loading_leaves_garbage_collection_as_it_was(collects, tmp_path):
+    before = gc.isenabled()
+    try:
+        (gc.enable if collects else gc.disable)()
+        common.load_pickle(write(tmp_path / "d.pkl", (TRAIN, TEST)))
+        assert gc.isenabled() is collects
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 @pytest.mark.parametrize(
@@ -120,9 +154,8 @@ def test_one_cycle_of_few_steps_is_finite(steps, warmup):
 @pytest.mark.parametrize("cell", ["SimpleRNN", "GRU", "LSTM"])
 def test_which_updates_are_orthogonal(cell):
     """An orthogonal update has equal singular values, Adam's first one has equal entries."""
-    network = classif_rnn_network(
-        5, 7, cell=cell, units=6, depth=2, bidirectional=False, dropout=0.0
-    )
+    config = small("classic", cell=cell, units=6, depth=2, schedule="constant", update_bias=0.0)
+    network = classif_rnn_network(5, 7, config)
     random = np.random.default_rng(0)
     before = network.get_weights()
     gradients = [
@@ -130,7 +163,7 @@ def test_which_updates_are_orthogonal(cell):
         for weights in before
     ]
     variables = network.trainable_variables
-    common.optimizer("Muon", learning_rate=0.01, clip_norm=1.0).apply(gradients, variables)
+    common.optimizer(config, updates=1).apply(gradients, variables)
     after = network.get_weights()
     for variable, old, new in zip(variables, before, after, strict=True):
         update = new - old
@@ -146,7 +179,8 @@ def test_which_updates_are_orthogonal(cell):
 @pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adam", "AdamW", "Muon"])
 @pytest.mark.parametrize("clip_norm", [None, 0.5])
 def test_optimizers_are_those_of_keras(name, clip_norm):
-    optimizer = common.optimizer(name, learning_rate=0.25, clip_norm=clip_norm)
+    constant = {"schedule": "constant", "learning_rate": 0.25, "clip_norm": clip_norm}
+    optimizer = common.optimizer(small("classic", optimizer=name, **constant), updates=9)
     assert type(optimizer) is getattr(keras.optimizers, name)
     assert float(optimizer.learning_rate) == 0.25
     assert optimizer.global_clipnorm == clip_norm
@@ -156,11 +190,11 @@ def test_optimizers_are_those_of_keras(name, clip_norm):
 
 @pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adam", "AdamW", "Muon"])
 def test_every_optimizer_trains_at_a_constant_rate(name):
-    network = classif_rnn_network(
-        5, 7, cell="GRU", units=6, depth=1, bidirectional=False, dropout=0.0
-    )
+    constant = {"schedule": "constant", "learning_rate": 0.001, "clip_norm": None}
+    config = small("classic", optimizer=name, **constant, update_bias=0.0)
+    network = classif_rnn_network(5, 7, config)
     network.compile(
-        common.optimizer(name, learning_rate=0.001, clip_norm=None),
+        common.optimizer(config, updates=20),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     random = np.random.default_rng(0)
@@ -170,19 +204,48 @@ def test_every_optimizer_trains_at_a_constant_rate(name):
     assert losses[-1] < losses[0]
 
 
-def peak(optimizer="Muon", schedule="one-cycle"):
-    return common.peak_learning_rate(
-        {("Muon", "one-cycle", "GRU"): 0.008}, optimizer=optimizer, schedule=schedule, cell="GRU"
-    )
+RATES = {"Muon": (0.008, 0.006), "SGD": (1.0, 0.3)}
 
 
-def test_a_good_learning_rate_is_looked_up():
-    assert peak() == 0.008
-    for settings in {"optimizer": "Adam"}, {"schedule": "constant"}:
-        with pytest.raises(
-            SettingError, match=r"no good learning rate .* name one with --learning"
-        ):
-            peak(**settings)
+@pytest.mark.parametrize(
+    ("settings", "rate"),
+    [
+        ({}, 0.008),
+        ({"cell": "LSTM"}, 0.008),
+        ({"cell": "SimpleRNN"}, 0.006),
+        ({"optimizer": "SGD"}, 1.0),
+        ({"optimizer": "SGD", "cell": "SimpleRNN", "schedule": "constant"}, 0.075),
+        ({"schedule": "constant", "learning_rate": 0.5}, 0.5),
+        ({"learning_rate": 0.5}, 0.5),
+    ],
+)
+def test_the_learning_rate_is_named_or_that_of_the_table(settings, rate):
+    config = small("classic", **{"learning_rate": None} | settings)
+    chosen = common.with_learning_rate(config, RATES)
+    assert chosen.learning_rate == rate
+    assert chosen == config.model_copy(update={"learning_rate": rate})
+
+
+@pytest.mark.parametrize("lesson", SMALL)
+def test_every_lesson_knows_a_rate_for_every_optimizer(lesson):
+    module = importlib.import_module(lesson)
+    names = module.Config.model_fields["optimizer"].annotation.__args__
+    assert tuple(module.LEARNING_RATES) == names
+    assert all(0 < simple <= gated for gated, simple in module.LEARNING_RATES.values())
+
+
+def test_patience_goes_with_a_constant_rate():
+    for settings in {"patience": 2, "schedule": "constant"}, {"patience": None}:
+        common.with_learning_rate(small("classic", **settings), RATES)
+    with pytest.raises(SettingError, match="--patience 2 goes with --schedule constant"):
+        common.with_learning_rate(small("classic", patience=2), RATES)
+
+
+def test_the_schedule_is_one_cycle_of_all_updates_or_constant():
+    config = small("classic", learning_rate=0.5, warmup=0.2)
+    schedule = common.optimizer(config, updates=100).get_config()["learning_rate"]["config"]
+    one_cycle = common.one_cycle(0.5, steps=100, warmup=0.2)
+    assert schedule == one_cycle.get_config()
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

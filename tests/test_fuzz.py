@@ -1,8 +1,11 @@
 """Broken and hostile pickles; the long form is tests/benchmarks/fuzz_loader.py."""
 
+import pytest
+
 from tests.benchmarks import fuzz_loader
 
 
+@pytest.mark.filterwarnings("ignore:invalid escape sequence")  # in text of Python 2
 def test_broken_and_hostile_pickles_are_refused_and_never_run():
     outcomes, slowest, largest = fuzz_loader.fuzz(300, large=False)
     assert outcomes.keys() == {"loaded", "refused"}

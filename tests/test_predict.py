@@ -9,6 +9,7 @@ from common import DataError
 import keras
 import numpy as np
 import pytest
+from lessons import small
 from PIL import Image
 
 import classic
@@ -17,7 +18,19 @@ import variable_length_seq
 from support import command_line, ctc, digits, predict, strips
 from tests.benchmarks.predict_pictures import picture_of
 
-SMALL = {"cell": "GRU", "units": 4, "depth": 1, "bidirectional": True, "dropout": 0.0}
+
+def classifier(T=28, D=28):
+    return classic.classif_rnn_network(T, D, small("classic", bidirectional=True))
+
+
+def labeller(T=140):
+    config = small("seq_labelling", bidirectional=True, columns=4)
+    return seq_labelling.rnn_seqlab_network(T, 28, config)
+
+
+def any_length_labeller():
+    config = small("variable_length_seq", bidirectional=True, columns=4)
+    return variable_length_seq.rnn_seqlab_network(28, config)
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +167,7 @@ def test_what_is_no_picture_is_refused(tmp_path):
 
 
 def test_the_pictures_that_can_be_read_are_read(mnist, tmp_path, monkeypatch, capfd):
-    classic.classif_rnn_network(28, 28, **SMALL).save(tmp_path / "model.keras")
+    classifier().save(tmp_path / "model.keras")
     picture_of(mnist.x[0], np.random.default_rng(0)).save(tmp_path / "good.png")
     pictures = [tmp_path / "missing.png", tmp_path / "good.png"]
     with pytest.raises(SystemExit, match="1"):
@@ -177,7 +190,7 @@ def run_predict(module, arguments, monkeypatch, capfd):
 
 def test_the_newest_run_reads_a_digit(picture, tmp_path, monkeypatch, capfd):
     _, path = picture
-    network = classic.classif_rnn_network(28, 28, **SMALL)
+    network = classifier()
     for time, folder in enumerate(("old", "new")):
         (tmp_path / "classic" / folder).mkdir(parents=True)
         network.layers[-1].bias.assign(100.0 * np.eye(10)[time])
@@ -192,10 +205,7 @@ def test_the_newest_run_reads_a_digit(picture, tmp_path, monkeypatch, capfd):
 @pytest.mark.parametrize("length", [2, 7])
 @pytest.mark.parametrize("module", [seq_labelling, variable_length_seq])
 def test_strips_of_any_width(module, length, mnist, tmp_path, monkeypatch, capfd):
-    if module is seq_labelling:
-        network = module.rnn_seqlab_network(140, 28, columns=4, **SMALL)
-    else:
-        network = module.rnn_seqlab_network(28, columns=4, mask=True, **SMALL)
+    network = labeller() if module is seq_labelling else any_length_labeller()
     network.save(tmp_path / "model.keras")
     composed = strips.compose_strips(mnist, length, length, np.random.default_rng(0))
     picture_of(composed.x[0].T, np.random.default_rng(1)).save(tmp_path / "strip.png")
@@ -208,9 +218,9 @@ def test_strips_of_any_width(module, length, mnist, tmp_path, monkeypatch, capfd
 
 
 def test_a_network_for_one_length_reads_alike_at_another(mnist, tmp_path):
-    network = seq_labelling.rnn_seqlab_network(140, 28, columns=4, **SMALL)
+    network = labeller()
     strip = strips.compose_strips(mnist, 5, 5, np.random.default_rng(0)).x[0]
-    longer = seq_labelling.rnn_seqlab_network(168, 28, columns=4, **SMALL)
+    longer = labeller(168)
     longer.set_weights(network.get_weights())
     logits = network.predict_on_batch(strip[None])
     expected = ctc.confidences(np.asarray(ctc.read_labels(logits)), logits)[0]
@@ -229,7 +239,7 @@ def test_a_network_of_others_is_refused(shape, name, tmp_path):
 
 
 def test_a_network_for_images_that_are_not_square_is_refused(tmp_path, monkeypatch, capfd):
-    classic.classif_rnn_network(5, 3, **SMALL).save(tmp_path / "model.keras")
+    classifier(5, 3).save(tmp_path / "model.keras")
     with pytest.raises(SystemExit, match="1"):
         run_predict(
             classic, ["--model", tmp_path / "model.keras", "--predict", "x"], monkeypatch, capfd

@@ -11,6 +11,7 @@ import pytest
 
 from support import ctc, plots, report
 from support.run_folder import Run
+from variable_length_seq import pad
 
 
 class Answers(keras.Layer):
@@ -36,13 +37,20 @@ def numbered(n, T):
     return x
 
 
+def trained(folder):
+    """A run of two epochs."""
+    run = Run(folder)
+    run.epochs, run.seconds = [{"loss": 2.0}, {"loss": 1.0}], 1.23
+    return run
+
+
 def test_a_classifier_is_scored_as_by_hand(tmp_path, capsys):
     random = np.random.default_rng(0)
     logits = random.normal(0, 2, (40, 10))
     truth = random.integers(0, 10, 40)
     test = Examples(numbered(40, 28), truth)
     figures = {"loss": 1.25, "accuracy": 0.5}
-    metrics = report.classifier(network_that_answers(logits), test, figures, Run(tmp_path))
+    metrics = report.classifier(network_that_answers(logits), test, figures, trained(tmp_path))
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     right = int((logits.argmax(axis=1) == truth).sum())
     assert 0 < right < 40
@@ -51,7 +59,9 @@ def test_a_classifier_is_scored_as_by_hand(tmp_path, capsys):
         "test_accuracy": 0.5,
         "test_right": right,
         "test_size": 40,
+        "training_seconds": 1.2,
     }
+    assert metrics == json.loads((tmp_path / "metrics.json").read_text())
     printed = capsys.readouterr().out
     assert f"({right} of 40)" in printed
     rows = re.findall(r"^ +(\d) +(\d) +([\d.]+)%$", printed, re.MULTILINE)
@@ -60,7 +70,8 @@ def test_a_classifier_is_scored_as_by_hand(tmp_path, capsys):
     assert [float(row[2]) for row in rows] == pytest.approx(
         100 * probabilities[:10].max(axis=1), abs=0.006
     )
-    assert {path.name for path in tmp_path.iterdir()} == {"confusion_matrix.png", "misread.png"}
+    pictures = {"confusion_matrix.png", "misread.png", "learning_curves.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", *pictures}
 
 
 def test_an_answer_is_settled_after_the_last_other_one():
@@ -100,7 +111,7 @@ def test_what_a_classifier_misread_are_its_mistakes(tmp_path, monkeypatch):
     monkeypatch.setattr(plots, "images", lambda images, captions, path: shown.extend(captions))
     network = network_that_answers(3 * np.eye(10)[[1, 2, 3]])
     test = Examples(numbered(3, 28), np.array([1, 2, 4]))
-    report.classifier(network, test, {"loss": 1.0, "accuracy": 0.5}, Run(tmp_path))
+    report.classifier(network, test, {"loss": 1.0, "accuracy": 0.5}, trained(tmp_path))
     assert [caption.split("\n")[0] for caption in shown] == ["4 read as 3"]
 
 
@@ -124,11 +135,11 @@ def test_a_labeller_is_scored_as_a_whole_and_by_length(tmp_path, capsys, monkeyp
     logits = (20 * np.eye(11)[readings]).astype(np.float32)
     metrics = report.labeller(
         Examples(numbered(4, 28), truth),
-        logits=logits,
-        figures={"loss": 1.5, "label_error_rate": 0.125, "sequence_error_rate": 0.25},
+        logits,
+        {"loss": 1.5, "label_error_rate": 0.125, "sequence_error_rate": 0.25},
+        trained(tmp_path),
         greedy=ctc.read_labels(logits),
         beam=np.array([[1, 2, -1], [1, 2, -1], [3, 4, 5], [3, 4, 5]]),
-        run=Run(tmp_path),
     )
     expected = {
         "test_loss": 1.5,
@@ -141,6 +152,7 @@ def test_a_labeller_is_scored_as_a_whole_and_by_length(tmp_path, capsys, monkeyp
         "test_sequence_error_rate_2": 1 / 2,
         "test_label_error_rate_3": 1 / 6,
         "test_sequence_error_rate_3": 1 / 2,
+        "training_seconds": 1.2,
     }
     assert list(metrics) == list(expected)
     assert metrics == pytest.approx(expected)
@@ -152,12 +164,12 @@ def test_a_labeller_is_scored_as_a_whole_and_by_length(tmp_path, capsys, monkeyp
     truths = {tuple(label for label, _ in pairs if label) for pairs in misread}
     assert truths == {(2, 2), (3, 4, 5)}
     assert [any(said == 5 for _, said in pairs) for pairs in misread] == [False, False]
-    assert {path.name for path in tmp_path.iterdir()} == {"alignment.png", "misread.png"}
+    pictures = {"alignment.png", "misread.png", "learning_curves.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", *pictures}
 
 
 def test_the_last_file_of_a_run_is_the_picture_of_its_history(tmp_path, capsys):
-    run = Run(tmp_path)
-    run.epochs, run.seconds = [{"loss": 2.0}, {"loss": 1.0}], 1.23
+    run = trained(tmp_path)
     metrics = report.finish(run, {"test_loss": 0.5})
     assert metrics == {"test_loss": 0.5, "training_seconds": 1.2}
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
@@ -170,3 +182,14 @@ def test_a_run_that_stopped_early_says_so(tmp_path, capsys):
     run = Run(tmp_path)
     run.epochs, run.stopped = [{"loss": 2.0}], True
     assert report.finish(run, {})["stopped"] is True
+
+
+def test_two_batches_have_the_first_strip_and_much_or_little_padding():
+    lengths = [84, 56, 84, 140, 80, 112, 84, 84]
+    strips = [np.full((length, 28), number) for number, length in enumerate(lengths)]
+    padded = Examples(pad(strips), np.arange(8))
+    batches = report.two_batches(padded, size=4)
+    assert batches["without buckets"].y.tolist() == [0, 1, 2, 3]
+    assert batches["with buckets"].y.tolist() == [0, 2, 6, 7]
+    for batch in batches.values():
+        np.testing.assert_array_equal(batch.x, pad([strips[number] for number in batch.y]))

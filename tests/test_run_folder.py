@@ -2,31 +2,37 @@
 
 import json
 import platform
+import signal
 
 import keras
 import numpy as np
 import pytest
 
 from support import run_folder
+from support.settings import RunConfig
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """Take back what `open_run` leaves to the decorator of a lesson."""
+    yield
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def test_run_folders_of_one_second_are_different(tmp_path, monkeypatch):
     monkeypatch.setattr("time.strftime", lambda _: "now")
-    runs = [
-        run_folder.open_run("script.py", settings={"seed": 0}, output=tmp_path, resume=None)
-        for _ in range(3)
-    ]
+    runs = [run_folder.open_run("script.py", RunConfig(output=tmp_path)) for _ in range(3)]
     assert [run.folder.name for run in runs] == ["now", "now_2", "now_3"]
     assert runs[0].folder.parent == tmp_path / "script"
 
 
 @pytest.fixture
 def folder(tmp_path):
-    return run_folder.open_run("script.py", settings={}, output=tmp_path, resume=None).folder
+    return run_folder.open_run("script.py", RunConfig(output=tmp_path)).folder
 
 
 def resume(folder):
-    run_folder.open_run("script.py", settings={}, output=folder.parent.parent, resume=folder)
+    run_folder.open_run("script.py", RunConfig(resume=folder))
     return json.loads((folder / "versions.json").read_text())
 
 

@@ -7,6 +7,7 @@ from common import DataError, SettingError
 import keras
 import numpy as np
 import pytest
+from lessons import small
 
 import seq_labelling
 import variable_length_seq
@@ -14,20 +15,23 @@ from classic import classif_rnn_network
 from standardize import scaling_layer
 from support import saved
 
-SMALL = {"cell": "GRU", "units": 4, "depth": 2, "bidirectional": False, "dropout": 0.0}
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 28, 28), np.uint8)
 
 
-def classifier(scaling="unit", images=IMAGES, **settings):
-    return classif_rnn_network(28, 28, scaling=scaling_layer(scaling, images), **SMALL | settings)
+def classifier(scaling="unit", images=IMAGES, classes=10, **settings):
+    config = small("classic", **{"depth": 2} | settings)
+    layer = scaling_layer(scaling, images)
+    return classif_rnn_network(28, 28, config, scaling=layer, classes=classes)
 
 
 def labeller(**settings):
-    return seq_labelling.rnn_seqlab_network(28, 28, columns=4, **SMALL | settings)
+    config = small("seq_labelling", **{"depth": 2, "columns": 4} | settings)
+    return seq_labelling.rnn_seqlab_network(28, 28, config)
 
 
 def any_length_labeller(**settings):
-    return variable_length_seq.rnn_seqlab_network(28, columns=4, mask=True, **SMALL | settings)
+    config = small("variable_length_seq", **{"depth": 2, "columns": 4} | settings)
+    return variable_length_seq.rnn_seqlab_network(28, config)
 
 
 def save(network, folder):

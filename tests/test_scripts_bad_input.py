@@ -8,10 +8,10 @@ from pathlib import Path
 import common  # noqa: F401
 
 import pytest
+from lessons import options
 from script_runs import run_in_process
 
 ROOT = Path(__file__).parent.parent
-SMALL = ["--train-size", "512", "--test-size", "256", "--epochs", "1"]
 SCRIPTS = "classic", "seq_labelling", "variable_length_seq", "standardize"
 
 
@@ -99,7 +99,7 @@ def test_bad_input_in_a_process_of_its_own(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_loss_that_is_not_finite_stops_the_training(script, tmp_path, monkeypatch, capfd):
-    arguments = [*SMALL, "--depth", "1", "--learning-rate", "1e38", "--output", tmp_path]
+    arguments = options(script, learning_rate=1e38, train_size=512, test_size=100, output=tmp_path)
     assert run_in_process(ROOT / f"{script}.py", arguments, monkeypatch) == 1
     # After networks of other tests in the same process, TensorFlow may add a line of its own.
     lines = [line for line in capfd.readouterr().err.splitlines() if not line.startswith("loc(")]

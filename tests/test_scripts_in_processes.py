@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import pytest
 import script_runs
+from lessons import options
 from script_runs import TENSORFLOW, only_run
 
 from support import digits, strips
@@ -24,12 +25,13 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 VARIABLES = ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
 SMALL = {
-    "classic": ["--train-size=1000", "--epochs=3", "--units=8", "--batch-size=64", "--dropout=0.1"],
-    "variable_length_seq": [
-        *("--train-size=100", "--epochs=2", "--units=4", "--batch-size=16", "--depth=1"),
-        *("--columns=14", "--no-bidirectional", "--longest=3", "--learning-rate=0.02"),
-        *("--no-buckets", "--test-size=50"),  # one length for all batches, to compile one step
-    ],
+    "classic": options("classic", train_size=1000, epochs=3, units=8, batch_size=64, dropout=0.1),
+    "variable_length_seq": options(
+        "variable_length_seq",
+        **{"train_size": 100, "test_size": 50, "epochs": 2, "batch_size": 16, "longest": 3},
+        learning_rate=0.02,
+        buckets=False,  # one length for all batches, to compile one step
+    ),
 }
 # Before the script: say in the end which weights this process has.
 SHOW_WEIGHTS = """
@@ -148,7 +150,7 @@ def test_a_network_trained_with_jax_reads_the_same_with_tensorflow(runs, data):
                 columns=14,
                 test_size=config.test_size,
             )
-            test = common.Examples(pad(test.x, 14), test.y)
+            test = common.Examples(pad(test.x), test.y)
             loss = keras.losses.CTC()
         network = keras.saving.load_model(run / "model.keras", compile=False)
         logits = network.predict(test.x, verbose=0)
@@ -175,7 +177,7 @@ def test_a_run_that_began_with_tensorflow_goes_on_with_jax(data, tmp_path):
 
 def test_several_devices_of_one_process_share_the_batches(data, tmp_path, monkeypatch):
     """As the GPUs of a machine do; with a layer that has statistics, and with TensorBoard."""
-    arguments = ["--scaling=standardized", "--epochs=2", "--units=4", "--batch-size=60"]
+    arguments = options("standardize", scaling="standardized", epochs=2, batch_size=60)
     histories = []
     for devices in "1", "2":
         flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"

@@ -21,17 +21,18 @@ import keras
 import numpy as np
 import pytest
 import script_runs
+from lessons import options, small
 from script_runs import only_run
 
 from support import command_line, training
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
-TINY = {"train_size": 72, "test_size": 20, "epochs": 3, "units": 4, "batch_size": 24, "depth": 1}
+TINY = {"train_size": 72, "test_size": 20, "epochs": 3, "batch_size": 24}
 MORE = {
     "classic": {"dropout": 0.2},
-    "seq_labelling": {"columns": 14, "bidirectional": False, "dropout": 0.2},
-    "variable_length_seq": {"columns": 14, "bidirectional": False},
+    "seq_labelling": {"dropout": 0.2},
+    "variable_length_seq": {},
     "standardize": {"scaling": "unit"},
 }
 
@@ -40,7 +41,7 @@ MORE = {
 def call(data):
     def call(script, **settings):
         module = importlib.import_module(script)
-        return module.main(module.Config(**TINY | MORE[script] | {"data": data} | settings))
+        return module.main(small(script, **TINY | MORE[script] | {"data": data} | settings))
 
     return call
 
@@ -88,7 +89,7 @@ def interrupted(call, script, monkeypatch, **settings):
     def interrupt(self, batch, logs=None):
         nonlocal left
         if left == 0:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         left -= 1
         batch_end(self, batch, logs)
 
@@ -131,7 +132,7 @@ def test_a_second_training_goes_on_from_the_first(script, call, finished, tmp_pa
     assert_same_run(only_run(tmp_path / "whole"), folder)
 
 
-SMALL = ["--train-size=1000", "--test-size=100", "--epochs=3", "--units=8", "--batch-size=16"]
+SMALL = options("classic", train_size=1000, test_size=100, epochs=3, units=8, batch_size=16)
 
 
 def start(data, output, *arguments, code="", **environment):
@@ -241,7 +242,7 @@ def test_a_run_folder_that_is_deleted_is_one_line(tmp_path, monkeypatch, capfd):
         shutil.rmtree(only_run(tmp_path))
 
     monkeypatch.setattr(training.StopOnInfiniteLoss, "on_epoch_end", lambda self, *_: delete(_))
-    arguments = ["--train-size", "24", "--units", "4", "--output", str(tmp_path)]
+    arguments = options("classic", train_size=24, output=tmp_path)
     monkeypatch.setattr(sys, "argv", ["classic.py", *arguments])
     classic = importlib.import_module("classic")
     with pytest.raises(SystemExit, match="1"):
@@ -259,7 +260,7 @@ def test_other_settings_are_refused_by_name(call, finished):
     for settings, message in (
         ({"units": 5}, "units 4, not 5"),
         ({"epochs": 4}, "epochs 3, not 4"),  # the learning rate falls to 0 at the end
-        ({"seed": 1, "warmup": 0.0}, "seed 0, not 1, warmup 0.3, not 0.0"),
+        ({"seed": 1, "warmup": 0.0}, "seed 0, not 1, warmup 0.25, not 0.0"),
     ):
         with pytest.raises(SettingError, match=message):
             call("classic", resume=folder, **settings)

@@ -7,29 +7,19 @@ import common  # noqa: F401
 import keras
 import numpy as np
 import pytest
+from lessons import small
 
-from support import training
+from support import tensorboard_log, training
 from support.settings import RunConfig
 
 pytestmark = pytest.mark.slow
-LESSONS = {  # what makes it quick, and the figure whose least or greatest value is the best
-    "classic": ({}, "val_accuracy", max),
-    "seq_labelling": ({"columns": 14}, "val_label_error_rate", min),
-    "variable_length_seq": ({"columns": 14}, "val_label_error_rate", min),
-    "standardize": ({"scaling": "standardized"}, "val_accuracy", max),
+LESSONS = {  # the figure whose least or greatest value is the best
+    "classic": ("val_accuracy", max),
+    "seq_labelling": ("val_label_error_rate", min),
+    "variable_length_seq": ("val_label_error_rate", min),
+    "standardize": ("val_accuracy", max),
 }
-SMALL = {
-    "cell": "GRU",
-    "units": 4,
-    "depth": 1,
-    "bidirectional": False,
-    "train_size": 64,
-    "test_size": 20,
-    "epochs": 1,
-    "batch_size": 32,
-    "learning_rate": 0.01,
-}
-CHANGES = {  # a value that is neither the small one nor the default
+CHANGES = {  # a value that is not the small one
     "digits": 2,
     "shortest": 1,
     "longest": 3,
@@ -68,17 +58,18 @@ class Given(Exception):
 def lesson(request, data, tmp_path_factory):
     """The name of a lesson, and a function that calls it as far as fit: what it gave to that."""
     module = importlib.import_module(request.param)
-    quick, *_ = LESSONS[request.param]
     output = tmp_path_factory.mktemp("output")
 
     def stop(network, batches, **settings):
         raise Given(network, batches, settings)
 
     def call(**settings):
-        config = module.Config(**SMALL | quick | {"data": data, "output": output} | settings)
+        one = {"scaling": "standardized"} if request.param == "standardize" else {}
+        where = {"train_size": 64, "test_size": 20, "data": data, "output": output}
+        config = small(request.param, **one | where | settings)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(keras.Model, "fit", stop)
-            patch.setattr(module, "log_graph", lambda *_: None, raising=False)  # it takes long
+            patch.setattr(tensorboard_log, "log_graph", lambda *_: None)  # it takes long
             with pytest.raises(Given) as given:
                 module.main(config)
         return given.value.args
@@ -160,7 +151,7 @@ def test_validation_is_apart_from_training(lesson, plain):
 
 def test_the_best_epoch_is_chosen_by_validation(lesson):
     name, call = lesson
-    _, monitor, best = LESSONS[name]
+    monitor, best = LESSONS[name]
     *_, settings = call()
     chosen = {type(callback): callback for callback in settings["callbacks"]}
     keep, stop = chosen[training.KeepBest], chosen[training.StopEarly]

@@ -13,6 +13,7 @@ import common
 
 import numpy as np
 import pytest
+from lessons import options, small
 from script_runs import TENSORFLOW
 
 from support import digits, strips
@@ -20,7 +21,14 @@ from variable_length_seq import pad
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
-SMALL = ["--train-size", "512", "--test-size", "100", "--epochs", "1"]
+SIZES = {"train_size": 512, "test_size": 100, "seed": 1}
+REAL = {"depth": 2, "bidirectional": True, "columns": 4, "units": 32, "batch_size": 64}
+SETTINGS = {
+    "classic": SIZES | {"units": 128, "batch_size": 64},
+    "seq_labelling": SIZES | REAL,
+    "variable_length_seq": SIZES | REAL,
+    "standardize": SIZES | {"units": 112, "batch_size": 64},
+}
 COMMON_FILES = {
     *("config.json", "history.csv", "metrics.json", "model.keras", "checkpoint.keras"),
     *("learning_curves.png", "misread.png"),
@@ -48,7 +56,7 @@ def smoke_run(script, output):
     That is the second of its three networks.
     """
     start = time.perf_counter()
-    ran = run(script, [*SMALL, "--seed", "1", "--output", output], output)
+    ran = run(script, options(script, **SETTINGS[script], output=output), output)
     ran.seconds = time.perf_counter() - start
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr == ""
@@ -94,12 +102,9 @@ def test_it_writes_every_file(smoke):
     for picture in folder.glob("*.png"):
         assert picture.read_bytes().startswith(b"\x89PNG")
     config = json.loads((folder / "config.json").read_text())
-    defaults = runpy.run_path(str(ROOT / f"{script}.py"), run_name="parsed")["Config"]()
-    changed = {
-        name for name, value in config.items() if value != defaults.model_dump(mode="json")[name]
-    }
-    expected = {"seed", "train_size", "test_size", "epochs", "output", "learning_rate"}
-    assert changed == expected | ({"scaling"} if script == "standardize" else set())
+    part = {"scaling": "unit"} if script == "standardize" else {}
+    given = small(script, **SETTINGS[script] | part, output=config["output"])
+    assert config == given.of_the_run()
 
 
 def load_test(script, config):

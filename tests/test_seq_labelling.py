@@ -1,12 +1,18 @@
 """seq_labelling.py: the network, and what the script refuses."""
 
-from common import DataError, SettingError
+from common import DataError
 
+import keras
 import numpy as np
 import pytest
+from lessons import small
 from small_data import PICKLES, changed, sequences, write
 
 import seq_labelling
+
+
+def main(**settings):
+    return seq_labelling.main(small("seq_labelling", **settings))
 
 
 @pytest.mark.parametrize(
@@ -34,7 +40,7 @@ import seq_labelling
 def test_wrong_sequences_are_refused_with_their_index(tmp_path, train, message):
     path = write(tmp_path / "s.pkl", (train, sequences(6)))
     with pytest.raises(DataError, match=message):
-        seq_labelling.main(seq_labelling.Config(data=path, columns=1, output=tmp_path / "runs"))
+        main(data=path, columns=1, output=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 
@@ -42,20 +48,26 @@ def test_wrong_sequences_are_refused_with_their_index(tmp_path, train, message):
 def test_ragged_sequences_of_python_2_are_for_the_third_lesson(name, tmp_path):
     path = PICKLES / f"python2_sequences_{name}.pkl.gz"
     with pytest.raises(DataError, match=r"of 12 to 24 timesteps and of 2 to 4 labels: .*variable"):
-        seq_labelling.main(seq_labelling.Config(data=path, columns=1, output=tmp_path / "runs"))
+        main(data=path, columns=1, output=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 
 def test_the_script_refuses_what_its_network_cannot_do(tmp_path):
-    path = write(tmp_path / "s.pkl", (sequences(24), sequences(6)))
+    path = tmp_path / "s.pkl"
     settings = {"data": path, "output": tmp_path / "runs"}
-    with pytest.raises(SettingError, match="--columns 5 does not divide 12 timesteps"):
-        seq_labelling.main(seq_labelling.Config(**settings, columns=5))
     write(path, (changed(1, 3, [5, 5, 5]), sequences(6)))
     message = "training sequence 3: 3 labels, 2 of them repeated, take 5 steps, but there are 4"
     with pytest.raises(DataError, match=message):
-        seq_labelling.main(seq_labelling.Config(**settings, columns=3))
+        main(**settings, columns=3)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_columns_that_do_not_divide_a_strip_are_filled_up(tmp_path):
+    path = write(tmp_path / "s.pkl", (sequences(24), sequences(6)))
+    assert main(data=path, columns=5, output=tmp_path)["test_size"] == 6
+    (model,) = tmp_path.glob("*/*/model.keras")
+    assert keras.saving.load_model(model).input_shape == (None, 15, 4)
 
 
 @pytest.mark.slow
@@ -70,18 +82,16 @@ def test_the_script_learns_a_fixed_list(tmp_path):
             x[np.arange(n), 6 * place + random.integers(0, 4, n), y[:, place]] = 255
         return x, y
 
-    settings = {"units": 16, "depth": 1, "columns": 2, "epochs": 6, "learning_rate": 0.02}
+    settings = {"units": 16, "columns": 2, "epochs": 6, "batch_size": 16, "learning_rate": 0.02}
     path = write(tmp_path / "s.pkl", (bars(1200), bars(100)))
-    config = seq_labelling.Config(data=path, output=tmp_path, batch_size=16, **settings)
-    metrics = seq_labelling.main(config)
+    metrics = main(data=path, output=tmp_path, bidirectional=True, **settings)
     assert metrics["test_label_error_rate"] < 0.05
     assert metrics["test_size"] == 100
 
 
 def test_network_reads_columns_in_groups():
-    network = seq_labelling.rnn_seqlab_network(
-        140, 28, cell="GRU", units=8, depth=1, bidirectional=True, columns=4, dropout=0.0
-    )
+    config = small("seq_labelling", units=8, bidirectional=True, columns=4)
+    network = seq_labelling.rnn_seqlab_network(140, 28, config)
     assert network.output_shape == (None, 35, 11)
     one_direction = 3 * 8 * (4 * 28 + 8 + 2)
     assert network.count_params() == 2 * one_direction + (8 + 1) * 11

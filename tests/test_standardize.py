@@ -14,13 +14,14 @@ import common
 import keras
 import numpy as np
 import pytest
+from lessons import small
 from script_runs import TENSORFLOW
 
 import standardize
-from standardize import SCALINGS, Config, scaling_layer
-from support import digits
+from standardize import SCALINGS, scaling_layer
+from support import digits, tensorboard_log
 
-SMALL = {"train_size": 512, "test_size": 64, "epochs": 2, "units": 8, "batch_size": 32}
+SETTINGS = {"train_size": 512, "test_size": 64, "epochs": 2, "units": 8}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_the_other_scalings(train_images):
 def output(tmp_path_factory):
     """A run with all three scalings."""
     output = tmp_path_factory.mktemp("standardize")
-    standardize.main(Config(**SMALL, output=output))
+    standardize.main(small("standardize", **SETTINGS, output=output))
     return output
 
 
@@ -79,8 +80,8 @@ def test_test_images_never_enter_the_statistics(folder, monkeypatch, tmp_path):
         return train, *(common.Examples(255 - part.x, part.y) for part in rest)
 
     monkeypatch.setattr(digits, "load_digits", load_changed)
-    config = Config(**{**SMALL, "epochs": 1}, scaling="standardized", output=tmp_path)
-    metrics = standardize.main(config)
+    settings = SETTINGS | {"epochs": 1, "scaling": "standardized", "output": tmp_path}
+    metrics = standardize.main(small("standardize", **settings))
     before = json.loads((folder / "standardized" / "metrics.json").read_text())
     assert metrics["standardized"]["test_loss"] != before["test_loss"]
     (changed,) = tmp_path.glob("standardize/*")
@@ -91,7 +92,8 @@ def test_test_images_never_enter_the_statistics(folder, monkeypatch, tmp_path):
 @pytest.mark.slow
 def test_the_table_tells_how_soon_a_goal_was_reached(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(standardize, "GOALS", (0.0, 1.0))
-    metrics = standardize.main(Config(**SMALL, scaling="unit", output=tmp_path))["unit"]
+    config = small("standardize", **SETTINGS, scaling="unit", output=tmp_path)
+    metrics = standardize.main(config)["unit"]
     assert metrics["epochs_to_0.0"] == 1
     assert metrics["epochs_to_1.0"] is None
     assert re.search(r"\nunit +0\.1\d+ +0\.0\d+ +1 +- +\d", capsys.readouterr().out)
@@ -233,10 +235,10 @@ def test_its_other_graph_is_that_of_the_operations(scaling, ask):
 def test_its_hparams_are_the_settings_with_their_result(ask, folder):
     experiment = json.loads(ask("plugin/hparams/experiment", request='{"experimentName": ""}'))
     columns = [setting["name"] for setting in experiment["hparamInfos"]]
-    assert columns == sorted(standardize.SETTINGS_SHOWN)
+    assert columns == sorted(tensorboard_log.SETTINGS_SHOWN)
     metric = {"group": "", "tag": "test_accuracy"}
     assert [info["name"]["tag"] for info in experiment["metricInfos"]] == list(
-        standardize.FIGURES_SHOWN
+        tensorboard_log.FIGURES_SHOWN
     )
     query = {"allowedStatuses": ["STATUS_SUCCESS"], "colParams": [{"metric": metric}]}
     query |= {"experimentName": "", "startIndex": 0, "sliceSize": 10}

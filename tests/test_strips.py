@@ -1,7 +1,5 @@
 """support/strips.py: composed of digits, or from a pickle of sequences."""
 
-import functools
-
 import common
 from common import DataError, Examples, SettingError
 
@@ -52,8 +50,7 @@ def load(path=common.DATA_FILE, length=5, **options):
 
 def test_test_strips_are_fixed_and_hold_each_test_digit_once():
     _, test_digits = digits.load_mnist()
-    distort = functools.partial(digits.distorted, distortion=0.1)
-    loaded = [load(distort=distort), load(train_size=100)]
+    loaded = [load(distortion=0.1), load(train_size=100)]
     for _, validation, test in loaded:
         np.testing.assert_array_equal(test.x, loaded[0][2].x)
         np.testing.assert_array_equal(validation.x, loaded[0][1].x)
@@ -64,17 +61,18 @@ def test_test_strips_are_fixed_and_hold_each_test_digit_once():
     assert np.bincount(test.y.ravel())[1:].tolist() == np.bincount(test_digits.y).tolist()
 
 
-def test_training_digits_are_distorted_anew():
+def test_training_digits_are_distorted_anew(monkeypatch):
     examples = Examples(np.zeros((20, 4, 4), np.uint8), np.zeros(20, int))
     drawn = []
 
-    def distort(x, random):
+    def distorted(x, random, distortion):
         drawn.append(random.random())
-        return x + 7
+        return x + distortion
 
+    monkeypatch.setattr(digits, "distorted", distorted)
     for seed in 0, 1:
         composed = strips.compose_distorted(
-            examples, np.random.default_rng(seed), shortest=2, longest=2, distort=distort, size=3
+            examples, np.random.default_rng(seed), shortest=2, longest=2, size=3, distortion=7
         )
         assert len(composed.x) == 3
         assert all((strip == 7).all() for strip in composed.x)
@@ -141,8 +139,12 @@ def test_sizes_count_strips():
         load(length=6000)
     with pytest.raises(SettingError, match="--columns 28 leaves 5 steps to a strip of 5 digits"):
         load(columns=28)
-    compose, _, _ = load(columns=16)  # the ninth step is filled up
-    assert len(compose(np.random.default_rng(0)).x) == 11_000
+    compose, validation, test = load(columns=16)  # the ninth step is filled up
+    train = compose(np.random.default_rng(0))
+    assert train.x.shape == (11_000, 144, 28)
+    assert validation.x.shape[1] == test.x.shape[1] == 144
+    assert not train.x[:, 140:].any()
+    assert train.x[:, 112:140].any(axis=(1, 2)).all()
 
 
 def test_sizes_count_strips_of_different_lengths():

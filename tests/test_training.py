@@ -1,6 +1,5 @@
 """support/training.py: the batches of an epoch."""
 
-import functools
 import json
 
 import common
@@ -9,6 +8,7 @@ from common import Examples
 import keras
 import numpy as np
 import pytest
+from small_data import object_array
 
 from support import digits, training
 from support.run_folder import Run
@@ -34,13 +34,6 @@ def test_batches_depend_on_seed_and_epoch_alone():
         assert np.array_equal(order, np.concatenate([batch.x for batch in other])) is same
 
 
-def test_patience_goes_with_a_constant_rate():
-    training.check_patience(2, "constant")
-    training.check_patience(None, "one-cycle")
-    with pytest.raises(common.SettingError, match="--patience 2 goes with --schedule constant"):
-        training.check_patience(2, "one-cycle")
-
-
 def ragged(lengths):
     strips = np.empty(len(lengths), object)
     strips[:] = [np.full((length, 6), index, np.uint8) for index, length in enumerate(lengths)]
@@ -52,7 +45,7 @@ def ragged(lengths):
     [
         ([16] * 8 + [8] * 8 + [24] * 4, [16, 8, 16, 8, 24]),
         ([24] * 8 + [16] * 1, [24, 16, 24]),  # the short last batch is the only other one
-        ([13] * 4 + [16] * 4 + [8] * 4, [16, 8, 16]),  # 13 are padded to 16
+        ([16, 12, 12, 12] + [16] * 4 + [8] * 4, [16, 8, 16]),  # 12 are padded to 16
         ([16] * 12, [16, 16, 16]),
         ([16] * 3, [16]),
     ],
@@ -60,9 +53,7 @@ def ragged(lengths):
 def test_batches_of_equal_length_may_come_first(lengths, expected):
     """Keras looks at two batches before the training and takes for fixed what is equal in both."""
     examples = ragged(lengths)
-    batches = training.EpochBatches(
-        lambda random: examples, batch_size=4, seed=0, collate=functools.partial(pad, columns=4)
-    )
+    batches = training.EpochBatches(lambda random: examples, batch_size=4, seed=0, collate=pad)
     assert [batches[index].x.shape[1] for index in range(len(batches))] == expected
     numbers = [x[0, 0] for index in range(len(batches)) for x in batches[index].x]
     assert sorted(numbers) == list(range(len(lengths)))
@@ -117,6 +108,15 @@ def test_batches_that_no_device_shares_hold_every_example():
     examples = common.Examples(np.arange(1001), np.arange(1001))
     batches = training.in_batches(examples)
     assert [len(batches[index].x) for index in range(len(batches))] == [500, 500, 1]
+
+
+def test_the_share_of_padding_is_that_of_all_processes(monkeypatch):
+    monkeypatch.setattr("support.devices.share", lambda size: slice(size // 2))
+    strips = object_array([np.zeros((4 * n, 28)) for n in (2, 5, 3, 4)])
+    batches = training.EpochBatches(
+        lambda random: Examples(strips, np.arange(4)), batch_size=2, seed=0, collate=pad
+    )
+    assert training.padding_share(batches) == pytest.approx(1 - 14 / 18)
 
 
 # -- callbacks --------------------------------------------------------------------------------

@@ -9,26 +9,30 @@ import keras
 import numpy as np
 import pytest
 from decoding import read
-from small_data import PICKLES, object_array
+from lessons import small
+from small_data import PICKLES
 
 import variable_length_seq
 from support import strips, training
-from variable_length_seq import PADDING, Config, bucketed, pad, padding_share
+from variable_length_seq import PADDING, in_buckets, pad
 
-SMALL = {"train_size": 512, "test_size": 200, "epochs": 2, "units": 32, "batch_size": 16}
+NETWORK = {"cell": "GRU", "units": 32, "depth": 2, "bidirectional": True, "columns": 4}
+SIZES = {"train_size": 512, "test_size": 200, "epochs": 2, "batch_size": 16}
 
 
-def rnn_seqlab_network(D, **changes):
+def settings_of(**settings):
+    return small("variable_length_seq", **NETWORK | settings)
+
+
+def rnn_seqlab_network(D, **settings):
     """A network with the settings of `trained` where the test names no others."""
-    settings = {"cell": "GRU", "units": 32, "depth": 2, "bidirectional": True, "columns": 4}
-    settings |= {"dropout": 0.0, "mask": True}
-    return variable_length_seq.rnn_seqlab_network(D, **settings | changes)
+    return variable_length_seq.rnn_seqlab_network(D, settings_of(**settings))
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A network after a short training on real strips, and 200 test strips."""
-    config = Config(**SMALL, output=tmp_path_factory.mktemp("runs"))
+    config = settings_of(**SIZES, learning_rate=0.0045, output=tmp_path_factory.mktemp("runs"))
     variable_length_seq.main(config)
     (folder,) = config.output.glob("variable_length_seq/*")
     *_, test = strips.load_strips(
@@ -38,7 +42,7 @@ def trained(tmp_path_factory):
 
 
 def predict(network, strips, extra_steps=0):
-    pixels = pad(strips, 4)
+    pixels = pad(strips)
     padding = ((0, 0), (0, 4 * extra_steps), (0, 0))
     return network.predict_on_batch(np.pad(pixels, padding, constant_values=PADDING))
 
@@ -117,7 +121,7 @@ def step_of_descent(network, pixels, labels):
 @pytest.mark.slow
 def test_gradient_does_not_see_the_padding(trained):
     network, test = trained
-    pixels, labels = pad(test.x[:32], 4), test.y[:32]
+    pixels, labels = pad(test.x[:32]), test.y[:32]
     longer = np.pad(pixels, ((0, 0), (0, 28), (0, 0)), constant_values=PADDING)
     plain, padded = (step_of_descent(network, x, labels) for x in (pixels, longer))
     assert max(np.abs(step).max() for step in plain) > 1e-3
@@ -128,10 +132,8 @@ def test_gradient_does_not_see_the_padding(trained):
 @pytest.mark.slow
 def test_gradient_of_a_batch_is_the_mean_of_its_strips(trained):
     network, test = trained
-    together = step_of_descent(network, pad(test.x[:3], 4), test.y[:3])
-    alone = [
-        step_of_descent(network, pad(test.x[i : i + 1], 4), test.y[i : i + 1]) for i in range(3)
-    ]
+    together = step_of_descent(network, pad(test.x[:3]), test.y[:3])
+    alone = [step_of_descent(network, pad(test.x[i : i + 1]), test.y[i : i + 1]) for i in range(3)]
     for step, *steps in zip(together, *alone, strict=True):
         np.testing.assert_allclose(step, np.mean(steps, axis=0), atol=1e-5)
 
@@ -169,8 +171,8 @@ def test_other_cells_keep_the_mask(cell, bidirectional):
         6, cell=cell, units=5, depth=3, bidirectional=bidirectional, dropout=0.2
     )
     strips = [np.random.default_rng(n).integers(0, 256, (n, 6), np.uint8) for n in (8, 20)]
-    pixels = pad(strips, 4)
-    alone = network.predict_on_batch(pad(strips[:1], 4))
+    pixels = pad(strips)
+    alone = network.predict_on_batch(pad(strips[:1]))
     together = network.predict_on_batch(pixels)
     np.testing.assert_allclose(together[0, :2], alone[0], atol=1e-6)
 
@@ -180,9 +182,9 @@ def test_other_cells_keep_the_mask(cell, bidirectional):
 
 def test_padding_is_on_the_right_with_a_value_that_no_pixel_has():
     strips = [np.full((3, 2), 255, np.uint8), np.zeros((8, 2), np.uint8)]
-    padded = pad(strips, 4)
+    padded = pad(strips)
     assert padded.shape == (2, 8, 2)
-    assert padded[0, :, 0].tolist() == [255, 255, 255, 0, -1, -1, -1, -1]
+    assert padded[0, :, 0].tolist() == [255, 255, 255, -1, -1, -1, -1, -1]
     assert (padded[1] == 0).all()
 
 
@@ -191,7 +193,8 @@ def test_buckets_hold_every_sequence_once_and_are_shuffled_anew():
     strips = np.empty(103, object)
     strips[:] = [np.zeros((length, 1)) for length in random.integers(2, 6, 103)]
     examples = Examples(strips, np.arange(103))
-    orders = [bucketed(examples, 10, np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    compose = in_buckets(lambda random: examples, 10)
+    orders = [compose(np.random.default_rng(seed)) for seed in (0, 0, 1)]
     for order in orders:
         assert sorted(order.y) == list(range(103))
         assert all(len(strips[i]) == len(x) for i, x in zip(order.y, order.x, strict=True))
@@ -201,36 +204,23 @@ def test_buckets_hold_every_sequence_once_and_are_shuffled_anew():
     assert orders[0].y.tolist() == orders[1].y.tolist() != orders[2].y.tolist()
 
 
-def test_the_share_of_padding_is_that_of_all_processes(monkeypatch):
-    monkeypatch.setattr("support.devices.share", lambda size: slice(size // 2))
-    strips = object_array([np.zeros((4 * n, 28)) for n in (2, 5, 3, 4)])
-    batches = training.EpochBatches(
-        lambda random: Examples(strips, np.arange(4)), batch_size=2, seed=0, collate=pad
-    )
-    assert padding_share(batches) == pytest.approx(1 - 14 / 18)
-
-
 def test_buckets_leave_at_most_5_percent_of_padding():
     compose, _, _ = strips.load_strips(common.DATA_FILE, shortest=2, longest=5, columns=4)
     shares = []
-    for order in (lambda x, _: x, lambda x, random: bucketed(x, 64, random)):
-        batches = training.EpochBatches(
-            lambda random, order=order: order(compose(random), random),
-            batch_size=64,
-            seed=0,
-            collate=pad,
-        )
-        shares.append(padding_share(batches))
-    plain, in_buckets = shares
-    assert in_buckets <= 0.05
+    for train in (compose, in_buckets(compose, 64)):
+        batches = training.EpochBatches(train, batch_size=64, seed=0, collate=pad)
+        shares.append(training.padding_share(batches))
+    plain, sorted_by_length = shares
+    assert sorted_by_length <= 0.05
     assert plain > 0.2
 
 
 def test_it_is_the_setting_that_puts_strips_in_buckets():
     shares = {}
     for buckets in True, False:
-        batches, *_ = variable_length_seq.load_strips(Config(train_size=500, buckets=buckets))
-        shares[buckets] = padding_share(batches)
+        config = settings_of(train_size=500, batch_size=64, buckets=buckets)
+        batches, *_ = variable_length_seq.load_data(config)
+        shares[buckets] = training.padding_share(batches)
     assert shares[True] < shares[False] / 2
 
 
@@ -240,30 +230,19 @@ def test_it_is_the_setting_that_puts_strips_in_buckets():
 @pytest.mark.slow
 def test_a_ragged_pickle_is_trained_on(tmp_path):
     path = PICKLES / "python2_sequences_lists_protocol2.pkl.gz"
-    config = Config(data=path, columns=5, depth=1, epochs=1, units=4, output=tmp_path)
+    config = small("variable_length_seq", data=path, columns=5, output=tmp_path)
     assert variable_length_seq.main(config)["test_size"] == 6
     assert json.loads(next(tmp_path.glob("*/*/metrics.json")).read_text())["test_size"] == 6
 
 
 def test_settings_that_contradict_each_other():
     with pytest.raises(SettingError, match="--shortest 6 is more than --longest 5"):
-        variable_length_seq.main(Config(shortest=6))
+        variable_length_seq.main(settings_of(shortest=6))
 
 
 def test_labels_too_long_for_their_frames(tmp_path):
     path = PICKLES / "python2_sequences_lists_protocol2.pkl.gz"
     message = "training sequence 0: 2 labels, 0 of them repeated, take 2 steps, but there are 1"
     with pytest.raises(DataError, match=message):
-        variable_length_seq.main(Config(data=path, columns=12, output=tmp_path / "runs"))
+        variable_length_seq.main(settings_of(data=path, columns=12, output=tmp_path / "runs"))
     assert not (tmp_path / "runs").exists()
-
-
-def test_two_batches_have_the_first_strip_and_much_or_little_padding():
-    lengths = [84, 56, 84, 140, 80, 112, 84, 84]
-    strips = [np.full((length, 28), number) for number, length in enumerate(lengths)]
-    padded = Examples(pad(strips), np.arange(8))
-    batches = variable_length_seq.two_batches(padded, size=4)
-    assert batches["without buckets"].y.tolist() == [0, 1, 2, 3]
-    assert batches["with buckets"].y.tolist() == [0, 2, 6, 7]
-    for batch in batches.values():
-        np.testing.assert_array_equal(batch.x, pad([strips[number] for number in batch.y]))

@@ -1,11 +1,16 @@
 """Measure the figures of a page again, one run after the other, and write them into it.
 
     python tests/benchmarks/all.py lesson_1 [--again]
+    python tests/benchmarks/all.py --check
 
 What a page shows stands in docs/figures: each table that names the page is measured, in all its
 rows, with the seeds 0, 1 and 2. Runs that are already there are kept, so that a measuring that was
 interrupted goes on; --again forgets them first, as one has to on another day or machine, because
 all figures of a page are of one. Let the machine do nothing else meanwhile.
+
+--check measures nothing. It names each table whose figures are not those of the settings of today,
+a changed default included, and of what they differ in; its exit code is 1 if there is any. Those of
+a GPU are left out.
 """
 
 import argparse
@@ -73,7 +78,7 @@ def missing(table: dict) -> list[tuple[dict, int]]:
     """List the rows and seeds of a table that have to be trained."""
     return [
         (row, seed)
-        for row in table["rows"]
+        for row in table.get("rows", [])
         for seed in SEEDS
         if seed not in [run["seed"] for run in row["runs"]]
     ]
@@ -87,6 +92,33 @@ def is_complete(table: dict) -> bool:
 def has_figures(table: dict) -> bool:
     """Tell whether anything of a table was measured."""
     return bool(table.get("printed")) or any(row["runs"] for row in table.get("rows", []))
+
+
+def stale(table: dict) -> list[str]:
+    """Say for each command of a table in which settings today differs from what was measured."""
+    if "printed" in table:
+        measured = dict(table["of"])
+    else:
+        measured = {row["command"]: row.get("settings", {}) for row in table.get("rows", [])}
+    lines = []
+    for command, before in measured.items():
+        now = figures.settings(command)
+        if now != before:
+            names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+            changes = [f"{name} {before.get(name)}, now {now.get(name)}" for name in names]
+            lines.append(f"{command}: {', '.join(changes)}")
+    return lines if is_complete(table) else [*lines, "not all of it was measured"]
+
+
+def check() -> int:
+    """Print a line for each stale table; return how many there are."""
+    count = 0
+    for name in figures.names():
+        table = figures.load(name)
+        if "by" not in table and (lines := stale(table)):
+            count += 1
+            print(f"{name}, of the page {table['page']}: {'; '.join(lines)}")
+    return count
 
 
 def measure(name: str, table: dict) -> None:
@@ -124,9 +156,14 @@ def measure_page(names: list[str], again: bool) -> None:
 def main() -> None:
     """Measure the tables of a page, then render every page that shows one of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("page", help="such as lesson_1, of which the file is docs/lesson_1.md")
+    parser.add_argument(
+        "page", nargs="?", help="such as lesson_1, of which the file is docs/lesson_1.md"
+    )
     parser.add_argument("--again", action="store_true", help="forget first what is there already")
+    parser.add_argument("--check", action="store_true", help="only name the tables that are stale")
     asked = parser.parse_args()
+    if asked.check:
+        sys.exit(1 if check() else 0)
     names = [
         name
         for name in figures.names()

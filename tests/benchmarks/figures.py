@@ -65,12 +65,10 @@ def settings(command: str) -> dict:
     script, *arguments = shlex.split(command)
     module = importlib.import_module(script.removesuffix(".py"))
     config = tyro.cli(module.Config, args=arguments)
-    peak = config.learning_rate or common.peak_learning_rate(
-        module.PEAKS, optimizer=config.optimizer, schedule=config.schedule, cell=config.cell
-    )
+    config = common.with_learning_rate(config, module.LEARNING_RATES)
     return {
         name: value
-        for name, value in (config.of_the_run() | {"learning_rate": peak}).items()
+        for name, value in config.of_the_run().items()
         if name not in ("data", "output", "start_from", "seed")
     }
 

@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # leave the GPU's memory to the scripts
 
-import common  # noqa: F401
+import common
 
 import jax
 import keras
@@ -38,16 +38,13 @@ def network_of(command: str, cell: str) -> keras.Model:
     script, *arguments = command.split()
     module = importlib.import_module(script.removesuffix(".py"))
     config = tyro.cli(module.Config, args=[*arguments, "--cell", cell])
-    settings = {
-        name: getattr(config, name)
-        for name in ("cell", "units", "depth", "bidirectional", "dropout", "columns", "mask")
-        if hasattr(config, name)
-    }
-    if hasattr(module, "classif_rnn_network"):
-        return module.classif_rnn_network(28, 28, **settings)
-    if "mask" in settings:
-        return module.rnn_seqlab_network(28, **settings)
-    return module.rnn_seqlab_network(140, 28, **settings)
+    if script == "standardize.py":
+        return module.build_network(config, common.Examples(np.zeros((1, 28, 28), np.uint8), None))
+    if script == "classic.py":
+        return module.classif_rnn_network(28, 28, config)
+    if script == "variable_length_seq.py":
+        return module.rnn_seqlab_network(28, config)
+    return module.rnn_seqlab_network(140, 28, config)
 
 
 def uses_cudnn(network: keras.Model) -> bool:

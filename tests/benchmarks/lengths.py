@@ -40,7 +40,7 @@ def compose(mnist: common.Examples, length: int) -> common.Examples:
 
 def rates(network: keras.Model, test: common.Examples, steps: int) -> tuple[float, float]:
     """Return label error rate and sequence accuracy on strips with so many steps of padding."""
-    pixels = pad(test.x, COLUMNS)
+    pixels = pad(test.x)  # of 28 columns a digit, which are whole steps
     padding = ((0, 0), (0, steps * COLUMNS), (0, 0))
     pixels = np.pad(pixels, padding, constant_values=PADDING)
     logits = network.predict(pixels, batch_size=500, verbose=0)

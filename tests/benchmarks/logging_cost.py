@@ -21,9 +21,9 @@ import common
 import keras
 from machine import machine
 
-from classic import classif_rnn_network
-from standardize import Config, LogBatches, scaling_layer
+from standardize import Config, build_network
 from support import digits, training
+from support.tensorboard_log import LogBatches
 
 ROUNDS = 8
 
@@ -50,24 +50,16 @@ class Stopwatch:
 def main() -> None:
     """Print the ratio of the times of an epoch and the share of the callbacks, medians."""
     print(machine("keras", "tensorflow"))
-    config = Config()
-    common.set_seed(config.seed)
+    config = Config(
+        scaling="standardized", optimizer="Muon", schedule="constant", learning_rate=0.001
+    )
     train, validation, _ = digits.load_digits(config.data)
     batches = training.EpochBatches(
-        functools.partial(digits.shuffled, train), batch_size=config.batch_size, seed=config.seed
+        digits.distorted_anew(train), batch_size=config.batch_size, seed=config.seed
     )
-    network = classif_rnn_network(
-        28,
-        28,
-        cell=config.cell,
-        units=config.units,
-        depth=config.depth,
-        bidirectional=config.bidirectional,
-        dropout=config.dropout,
-        scaling=scaling_layer("standardized", train.x),
-    )
+    network = build_network(config, train)
     network.compile(
-        common.optimizer("Muon", learning_rate=0.001, clip_norm=config.clip_norm),
+        common.optimizer(config, updates=1),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )

@@ -17,7 +17,8 @@ import common
 import keras
 from machine import machine
 
-from variable_length_seq import Config, load_strips, padding_share, rnn_seqlab_network
+from support import training
+from variable_length_seq import Config, load_data, rnn_seqlab_network
 
 ROUNDS = 5
 STRIPS = 4000
@@ -26,25 +27,16 @@ STRIPS = 4000
 def main() -> None:
     """Print the share of padding with and without buckets, and the ratio of the epochs' times."""
     print(machine("keras", "tensorflow"))
-    config = Config()
+    config = Config(optimizer="Muon", schedule="constant", learning_rate=0.001)
     common.set_seed(config.seed)
-    network = rnn_seqlab_network(
-        28,
-        cell=config.cell,
-        units=config.units,
-        depth=config.depth,
-        bidirectional=config.bidirectional,
-        columns=config.columns,
-        dropout=config.dropout,
-        mask=config.mask,
-    )
+    network = rnn_seqlab_network(28, config)
     network.compile(
-        optimizer=common.optimizer("Muon", learning_rate=0.001, clip_norm=config.clip_norm),
+        optimizer=common.optimizer(config, updates=1),
         loss=keras.losses.CTC(),
     )
     epochs, seconds = {}, {}
     for name, buckets in ("without buckets", False), ("with buckets", True):
-        epochs[name], *_ = load_strips(Config(train_size=STRIPS, buckets=buckets))
+        epochs[name], *_ = load_data(Config(train_size=STRIPS, buckets=buckets))
         seconds[name] = []
     for _ in range(ROUNDS + 1):
         for name, batches in epochs.items():
@@ -61,7 +53,7 @@ def main() -> None:
     print(f"| an epoch of {STRIPS:,} strips | padding among the timesteps | time |")
     print("|---|---|---|")
     for name, time_of in times.items():
-        print(f"| {name} | {padding_share(epochs[name]):.1%} | {time_of} |")
+        print(f"| {name} | {training.padding_share(epochs[name]):.1%} | {time_of} |")
 
 
 if __name__ == "__main__":

@@ -128,13 +128,23 @@ def make_classifier(T: int = 28, units: int = 192, adam: bool = False):
     import keras
     import numpy as np
 
-    from classic import classif_rnn_network
+    import classic
     from support import training
 
-    network = classif_rnn_network(
-        T, 28, cell="GRU", units=units, depth=1, bidirectional=False, dropout=0.0
+    config = classic.Config(
+        cell="GRU",
+        units=units,
+        depth=1,
+        bidirectional=False,
+        dropout=0.0,
+        update_bias=0.0,
+        optimizer="Adam" if adam else "Muon",
+        schedule="constant",
+        learning_rate=0.001,
+        clip_norm=1.0,
     )
-    optimizer = common.optimizer("Adam" if adam else "Muon", learning_rate=0.001, clip_norm=1.0)
+    network = classic.classif_rnn_network(T, 28, config)
+    optimizer = common.optimizer(config, updates=1)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     network.compile(optimizer, loss, metrics=["accuracy"])
     random = np.random.default_rng(0)

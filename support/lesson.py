@@ -1,0 +1,48 @@
+"""What surrounds a lesson's main: the seed, several devices, Ctrl-C, the loss of a process."""
+
+import functools
+import signal
+from collections.abc import Callable
+from typing import TypeVar
+
+import common
+
+from support import devices, processes
+from support.settings import RunConfig
+
+Config = TypeVar("Config", bound=RunConfig)
+Figures = TypeVar("Figures")
+
+
+def lesson(main: Callable[[Config], Figures]) -> Callable[[Config], Figures]:
+    """Let `main(config)` begin anew with its seed, on all devices, and say how it was ended.
+
+    Whatever this process did before, the same seed repeats a run. Several devices, if any, share
+    each batch. What the decorated function raises besides the errors of `main`:
+
+    Raises:
+        SettingError: the devices cannot divide a batch; or `main` asks for a setting that class
+            Config does not have.
+        Interrupted: Ctrl-C, after `run_folder.open_run`; it names the folder.
+        TrainingError: another process is lost.
+    """
+
+    @functools.wraps(main)
+    def run(config: Config) -> Figures:
+        ctrl_c = signal.getsignal(signal.SIGINT)
+        try:
+            devices.distribute(config.batch_size)
+            common.set_seed(config.seed)
+            with processes.guarded():
+                return main(config)
+        except AttributeError as error:
+            if not isinstance(error.obj, RunConfig):
+                raise
+            raise common.SettingError(
+                f"class Config has no setting {error.name!r}: is it misspelt?"
+            ) from None
+        finally:
+            if signal.getsignal(signal.SIGINT) is not ctrl_c:  # see `run_folder.open_run`
+                signal.signal(signal.SIGINT, ctrl_c)
+
+    return run

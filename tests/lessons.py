@@ -1,0 +1,43 @@
+"""Settings of small runs. They name all that a lesson has: users may change its defaults."""
+
+import importlib
+
+NETWORK = {"cell": "GRU", "units": 4, "depth": 1, "bidirectional": False, "dropout": 0.0}
+TRAINING = {
+    "epochs": 1,
+    "batch_size": 32,
+    "optimizer": "Muon",
+    "schedule": "one-cycle",
+    "learning_rate": 0.01,
+    "warmup": 0.25,
+    "clip_norm": 1.0,
+    "patience": None,
+}
+DISTORTION = {"distortion": 0.1, "shift": 1.0, "elastic": 0.0}
+READING = NETWORK | {"columns": 14, "beam_width": 20}
+SMALL = {
+    "classic": NETWORK | TRAINING | DISTORTION | {"update_bias": 1.0},
+    "seq_labelling": READING | TRAINING | DISTORTION | {"digits": 5},
+    "variable_length_seq": READING
+    | TRAINING
+    | DISTORTION
+    | {"shortest": 2, "longest": 5, "buckets": True, "mask": True},
+    "standardize": NETWORK | TRAINING | {"scaling": "all"},
+}
+
+
+def small(lesson, **settings):
+    """A lesson's settings of a small run, some of them changed."""
+    return importlib.import_module(lesson).Config(**SMALL[lesson] | settings)
+
+
+def options(lesson, **settings):
+    """The same on the command line."""
+    words = []
+    for name, value in (SMALL[lesson] | settings).items():
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            words += [f"--{option}", str(value)]
+    return words

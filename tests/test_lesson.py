@@ -1,0 +1,68 @@
+"""support/lesson.py: what surrounds a lesson's main."""
+
+import signal
+
+from common import SettingError
+
+import keras
+import numpy as np
+import pytest
+
+from support import run_folder
+from support.lesson import lesson
+from support.settings import RunConfig
+
+
+class Config(RunConfig):
+    batch_size: int = 7
+
+
+def test_a_setting_that_is_missing_is_named():
+    with pytest.raises(SettingError, match="class Config has no setting 'units': is it misspelt"):
+        lesson(lambda config: config.units)(Config())
+    with pytest.raises(SettingError, match="class Config has no setting 'batch_size'"):
+        lesson(lambda config: None)(RunConfig())
+
+
+def test_another_attribute_that_is_missing_is_a_mistake_of_ours():
+    with pytest.raises(AttributeError, match="'int' object has no attribute 'units'"):
+        lesson(lambda config: config.seed.units)(Config())
+
+
+def test_it_begins_anew_with_the_seed():
+    def draw(config):
+        layer = keras.layers.Dense(3)
+        layer.build((2, 2))
+        return layer.name, keras.ops.convert_to_numpy(layer.kernel)
+
+    name, first = lesson(draw)(Config())
+    again, same = lesson(draw)(Config())
+    _, other = lesson(draw)(Config(seed=1))
+    assert name == again == "dense"
+    np.testing.assert_array_equal(first, same)
+    assert (first != other).all()
+
+
+def test_ctrl_c_is_handled_from_the_folder_on_and_no_longer(tmp_path):
+    handlers = []
+
+    def main(config):
+        handlers.append(signal.getsignal(signal.SIGINT))
+        run = run_folder.open_run("script.py", config)
+        handlers.append(signal.getsignal(signal.SIGINT))
+        assert handlers[1] == run.interrupt
+
+    lesson(main)(Config(output=tmp_path))
+    assert handlers[0] is signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_who_handles_ctrl_c_already_goes_on_to(tmp_path, monkeypatch):
+    def theirs(number, frame):
+        pass
+
+    before = signal.signal(signal.SIGINT, theirs)
+    try:
+        lesson(lambda config: run_folder.open_run("script.py", config))(Config(output=tmp_path))
+        assert signal.getsignal(signal.SIGINT) is theirs
+    finally:
+        signal.signal(signal.SIGINT, before)
