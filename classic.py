@@ -11,17 +11,18 @@ row to row in its state, and a dense layer names the digit from the state after 
 With its default settings it gets 99.1% of the test images right, after half a minute of training
 on 2 cores.
 
-It prints the network, the figures of every epoch and of the test, and ten answers beside the
+It prints the network, loss and accuracy of every epoch and of the test, and ten answers beside the
 truth. It writes a folder runs/classic/TIME: model.keras, the network of the best epoch;
-history.csv and metrics.json, the figures; config.json, the settings; versions.json, the versions of
-the libraries; checkpoint.keras, to go on from; and pictures: learning_curves.png, misread.png,
-confusion_matrix.png and, for one direction, reading.png.
+history.csv and metrics.json, what it printed; config.json, the settings; versions.json, the
+versions of the libraries; checkpoint.keras; and pictures: learning_curves.png, misread.png,
+confusion_matrix.png and, where it reads in one direction, reading.png. Ctrl-C stops the training
+and prints how to go on after the last whole epoch: this command with --resume FOLDER.
 """
 
 import sys
 from typing import Literal
 
-import common  # before Keras: it chooses the backend and keeps its start quiet
+import common  # before Keras, whose backend it chooses
 
 import keras
 import numpy as np
@@ -32,22 +33,23 @@ from support import command_line, digits, report, run_folder, saved, training
 from support.lesson import lesson
 from support.settings import Pixels, RunConfig, Share
 
-# The highest learning rate, by optimizer; a constant rate is a quarter of it. A SimpleRNN needs
-# smaller steps: without gates, each acts on the state at all 28 rows.
-LEARNING_RATES = {  # GRU, LSTM   SimpleRNN
-    "SGD": (3.0, 0.3),
-    "RMSprop": (0.006, 0.002),
-    "Adam": (0.008, 0.002),
-    "AdamW": (0.008, 0.002),
-    "Muon": (0.009, 0.006),
-}
+# The highest learning rate of each optimizer, used where --learning-rate names none; --schedule
+# constant takes a quarter of it. A SimpleRNN has no gates that protect its state: smaller updates.
+LEARNING_RATES = {
+    #           GRU, LSTM  SimpleRNN
+    "SGD":     (3.0,       0.3),
+    "RMSprop": (0.006,     0.002),
+    "Adam":    (0.008,     0.002),
+    "AdamW":   (0.008,     0.002),
+    "Muon":    (0.009,     0.006),
+}  # fmt: skip
 
 
 class Config(RunConfig):
     """The settings. Each is an option too: batch_size is --batch-size on the command line.
 
-    RunConfig adds those of all lessons, see support/settings.py: seed, data, train_size, test_size,
-    output, start_from, resume, and those that read your own pictures.
+    RunConfig, in support/settings.py, has those of all lessons: seed, data, train_size, test_size,
+    output, start_from, resume, and --predict with its options, to read your own pictures.
     """
 
     # Data
@@ -60,16 +62,16 @@ class Config(RunConfig):
     depth: PositiveInt = 1  # recurrent layers, one on top of the other
     bidirectional: bool = False  # read the rows in both directions
     dropout: Share = 0.0  # share of each recurrent layer's outputs dropped in training
-    update_bias: float = 1.0  # of a GRU's update gate at first: the larger, the longer its memory
+    update_bias: float = 1.0  # first bias of a GRU's update gate: a larger one, a longer memory
     # Training
     epochs: PositiveInt = 3  # times that the network sees every training image
     batch_size: PositiveInt = 192  # images per weight update
     optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Muon"  # as Keras names them
-    schedule: Literal["one-cycle", "constant"] = "one-cycle"  # of the learning rate
-    learning_rate: PositiveFloat | None = None  # the highest one; None: that of LEARNING_RATES
-    warmup: Share = 0.3  # share of the training in which the learning rate of one cycle climbs
-    clip_norm: PositiveFloat | None = 1.0  # longest gradient, of all weights together; None: any
-    patience: PositiveInt | None = None  # with constant: end after so many epochs without gain
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"  # how the learning rate changes
+    learning_rate: PositiveFloat | None = None  # highest (or constant) one; None: LEARNING_RATES
+    warmup: Share = 0.3  # share of the updates in which the rate climbs
+    clip_norm: PositiveFloat | None = 1.0  # longer gradients are shortened to this norm; None: none
+    patience: PositiveInt | None = None  # with constant only: epochs without progress until it ends
 
 
 def classif_rnn_network(
@@ -87,7 +89,7 @@ def classif_rnn_network(
         config: the settings under "Network".
         scaling: the layer that scales the pixels; None: one that divides them by 255.
         classes: how many there are to choose from: ten digits. For other classes, change DIGITS in
-            support/digits.py, which refuses labels beyond it, and name a file by --data.
+            support/digits.py, up to which labels are taken, and name your file with --data.
         every_row: answer after every timestep, not only after the last.
 
     Returns:
@@ -98,11 +100,11 @@ def classif_rnn_network(
     """
     options = {}
     if config.cell == "GRU":
-        # An update gate with bias 0 keeps half of the state at every row; with bias 1 it keeps
-        # sigmoid(1), 73%, as the forget gate of an LSTM does in Keras. A GRU adds up two biases, so
-        # that each begins at half; a bias has a part for update gate, reset gate and candidate.
+        # With bias 0 an update gate at first keeps half of the state at every row; with bias 1 it
+        # keeps sigmoid(1), 73%, as the forget gate of an LSTM does in Keras. A GRU of Keras adds up
+        # two biases, so that each begins at half; each is for update gate, reset gate, candidate.
         parts = np.repeat([config.update_bias / 2, 0.0, 0.0], config.units)
-        options["bias_initializer"] = keras.initializers.Constant(parts)  # it takes an array too
+        options["bias_initializer"] = keras.initializers.Constant(parts)
     network = keras.Sequential(name="classif_rnn_network")
     network.add(keras.Input((T, D), dtype="uint8", name="pixels"))
     network.add(scaling or layers.Rescaling(1 / 255))
@@ -119,15 +121,15 @@ def classif_rnn_network(
     return network
 
 
-@lesson  # begins anew with the seed, on all devices; Ctrl-C ends with the command that goes on
+@lesson  # sets the seed, spreads batches over all devices; Ctrl-C prints the command to resume
 def main(config: Config) -> dict[str, float]:
     """Train and test the network; return the figures of the test."""
-    # One example is an image (28, 28) with its digit. MNIST has 55,000 to train on, 5,000 others
-    # for validation and 10,000 more to test on; no image is in two of these sets.
+    # One example is an image (28, 28) with its digit. data/mnist.pkl.gz, or the file that --data
+    # names, has 55,000 to train on, 5,000 others for validation and 10,000 more to test on.
     train, validation, test = digits.load_digits(
         config.data, train_size=config.train_size, test_size=config.test_size
     )
-    # In every epoch the training images, not the others, are in a new order and distorted anew.
+    # In every epoch the training images, never the others, are in a new order and distorted anew.
     batches = training.EpochBatches(
         digits.distorted_anew(
             train, distortion=config.distortion, shift=config.shift, elastic=config.elastic
@@ -138,11 +140,11 @@ def main(config: Config) -> dict[str, float]:
 
     T, D = train.x.shape[1:]
     network = classif_rnn_network(T, D, config)
-    saved.start_from(config.start_from, network)  # its weights, where --start-from names a network
-    config = common.with_learning_rate(config, LEARNING_RATES)  # from the table, if it has none
+    saved.start_from(config.start_from, network)  # its weights, if --start-from names a file
+    config = common.with_learning_rate(config, LEARNING_RATES)  # or --learning-rate
     network.compile(
-        # One cycle begins at a 25th of the learning rate, climbs to all of it while `warmup` lasts,
-        # and falls along a cosine to 0 at the last update. A constant rate stays what it is.
+        # One cycle: the learning rate begins at a 25th of the highest, climbs in a line during
+        # `warmup`, and falls along a cosine to 0 at the last update. Constant: it never changes.
         optimizer=common.optimizer(config, updates=config.epochs * len(batches)),
         # The loss takes logits and makes probabilities of them, by softmax. The answer is the digit
         # with the largest logit, and the accuracy the share of right answers.
@@ -150,36 +152,36 @@ def main(config: Config) -> dict[str, float]:
         metrics=["accuracy"],
     )
 
-    run = run_folder.open_run(__file__, config)  # runs/classic/TIME, with config.json
+    run = run_folder.open_run(__file__, config)  # makes runs/classic/TIME
     network.summary()
-    run.restore(network, steps_per_epoch=len(batches))  # with --resume: to where that run ended
+    run.restore(network, steps_per_epoch=len(batches))  # with --resume: as it was when it stopped
     network.fit(
         batches,
-        validation_data=training.in_batches(validation),
-        initial_epoch=len(run.epochs),  # 0, or more with --resume
-        epochs=run.last_epoch(config.epochs),  # fewer, if patience had ended the run
-        shuffle=False,  # not by Keras: the images are in a new order already
+        validation_data=training.in_batches(validation, batch_size=500),
+        initial_epoch=len(run.epochs),  # 0; with --resume those that are done
+        epochs=run.last_epoch(config.epochs),  # fewer where --resume finds that patience ended it
+        shuffle=False,  # the images are in a new order already
         callbacks=[
             training.StartEpoch(batches),  # makes the batches of the epoch, by seed and number
             training.StopOnInfiniteLoss(),  # ends a training that has failed
             training.StopEarly(run, monitor="val_accuracy", mode="max", patience=config.patience),
-            # In place of Keras's ModelCheckpoint, which forgets the best epoch when one resumes:
+            # Like Keras's ModelCheckpoint, which would forget the best epoch at --resume:
             training.KeepBest(run, monitor="val_accuracy", mode="max"),  # writes model.keras
             training.Checkpoint(run),  # writes checkpoint.keras, for --resume, and history.csv
         ],
-        verbose=1 if sys.stdout.isatty() else 2,
+        verbose=1 if sys.stdout.isatty() else 2,  # a bar on a screen, lines in a file
     )
 
-    # The test images are used here for the first time, by the network of the best epoch, which
-    # validation alone has chosen.
+    # Here the test images are used for the first time, by the network of the epoch with the highest
+    # validation accuracy: nothing else has chosen it.
     network = run.best(network)
     figures = network.evaluate(test.x, test.y, batch_size=500, verbose=0, return_dict=True)
     reader = None
     if not config.bidirectional:
-        # What would it answer if it had read no further? The same weights, asked after every row.
+        # How does an answer form? A network with the same weights answers after every row.
         reader = classif_rnn_network(T, D, config, every_row=True)
         reader.set_weights(network.get_weights())
-    return report.classifier(network, test, figures, run, reader=reader)
+    return report.classifier(network, test, figures, run, reader=reader)  # prints and draws
 
 
 if __name__ == "__main__":

@@ -7,21 +7,23 @@ the steps, so that training needs the labels alone and no alignment.
 
     python seq_labelling.py
     python seq_labelling.py --cell LSTM --epochs 4
+    python seq_labelling.py --optimizer Adam --schedule constant --learning-rate 0.001 --patience 2
 
-With its default settings the label error rate is 0.9% on test strips, and 95.5% of the strips have
-no error, by greedy decoding, after about 2 minutes of training on 2 cores.
+With its default settings it reads 0.9% of the labels of the test strips wrong, and 95.5% of the
+strips without an error (greedy decoding), after about 2 minutes of training on 2 cores.
 
-It prints the network, the figures of every epoch and of the test, and ten answers beside the
-truth. It writes a folder runs/seq_labelling/TIME: model.keras, the network of the best epoch;
-history.csv and metrics.json, the figures; config.json, the settings; versions.json, the versions of
-the libraries; checkpoint.keras, to go on from; and pictures: learning_curves.png, misread.png
-and alignment.png.
+It prints the network, loss and error rates of every epoch and of the test, and ten readings beside
+the truth. It writes a folder runs/seq_labelling/TIME: model.keras, the network of the best epoch;
+history.csv and metrics.json, what it printed; config.json, the settings; versions.json, the
+versions of the libraries; checkpoint.keras; and pictures: learning_curves.png, misread.png and
+alignment.png. Ctrl-C stops the training and prints how to go on after the last whole epoch: this
+command with --resume FOLDER.
 """
 
 import sys
 from typing import Literal
 
-import common  # before Keras: it chooses the backend and keeps its start quiet
+import common  # before Keras, whose backend it chooses
 
 import keras
 from keras import layers
@@ -31,22 +33,24 @@ from support import command_line, ctc, digits, report, run_folder, saved, strips
 from support.lesson import lesson
 from support.settings import Pixels, RunConfig, Share
 
-# The highest learning rate, by optimizer; a constant rate is a quarter of it. In the first epoch
-# the network says little but blanks; a high rate after a warm-up ends that.
-LEARNING_RATES = {  # GRU, LSTM   SimpleRNN
-    "SGD": (0.1, 0.03),
-    "RMSprop": (0.003, 0.001),
-    "Adam": (0.004, 0.001),
-    "AdamW": (0.004, 0.001),
-    "Muon": (0.0045, 0.0045),
-}
+# The highest learning rate of each optimizer, used where --learning-rate names none; --schedule
+# constant takes a quarter of it. In the first epoch the network learns to say blanks alone, and it
+# takes a high rate to get out of that.
+LEARNING_RATES = {
+    #           GRU, LSTM  SimpleRNN
+    "SGD":     (0.1,       0.03),
+    "RMSprop": (0.003,     0.001),
+    "Adam":    (0.004,     0.001),
+    "AdamW":   (0.004,     0.001),
+    "Muon":    (0.0045,    0.0045),
+}  # fmt: skip
 
 
 class Config(RunConfig):
     """The settings. Each is an option too: batch_size is --batch-size on the command line.
 
-    RunConfig adds those of all lessons, see support/settings.py: seed, data, train_size, test_size,
-    output, start_from, resume, and those that read your own pictures.
+    RunConfig, in support/settings.py, has those of all lessons: seed, data, train_size, test_size,
+    output, start_from, resume, and --predict with its options, to read your own pictures.
     """
 
     # Data
@@ -65,11 +69,11 @@ class Config(RunConfig):
     epochs: PositiveInt = 7  # times that the network sees every training digit
     batch_size: PositiveInt = 64  # strips per weight update
     optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Muon"  # as Keras names them
-    schedule: Literal["one-cycle", "constant"] = "one-cycle"  # of the learning rate
-    learning_rate: PositiveFloat | None = None  # the highest one; None: that of LEARNING_RATES
-    warmup: Share = 0.2  # share of the training in which the learning rate of one cycle climbs
-    clip_norm: PositiveFloat | None = 1.0  # longest gradient, of all weights together; None: any
-    patience: PositiveInt | None = None  # with constant: end after so many epochs without gain
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"  # how the learning rate changes
+    learning_rate: PositiveFloat | None = None  # highest (or constant) one; None: LEARNING_RATES
+    warmup: Share = 0.2  # share of the updates in which the rate climbs
+    clip_norm: PositiveFloat | None = 1.0  # longer gradients are shortened to this norm; None: none
+    patience: PositiveInt | None = None  # with constant only: epochs without progress until it ends
     beam_width: PositiveInt = 20  # candidates that beam search keeps
 
 
@@ -81,7 +85,7 @@ def rnn_seqlab_network(
     Args:
         config: the settings under "Network"; `columns` divides T.
         labels: how many there are, without the blank: ten digits. For others, change DIGITS in
-            support/digits.py, which refuses labels beyond it, and name a file by --data.
+            support/digits.py, up to which labels are taken, and name your file with --data.
 
     Returns:
         A model from raw pixels (batch, T, D), 0 to 255, to logits (batch, T / columns,
@@ -92,7 +96,7 @@ def rnn_seqlab_network(
     x = layers.Reshape((-1, config.columns * D), name="steps")(x)
     for _ in range(config.depth):
         recurrent = getattr(layers, config.cell)(config.units, return_sequences=True)
-        if config.bidirectional:  # the sum of both directions: half as many numbers as side by side
+        if config.bidirectional:  # add both directions: half as many numbers as side by side
             recurrent = layers.Bidirectional(recurrent, merge_mode="sum")
         x = recurrent(x)
         if config.dropout:
@@ -104,8 +108,8 @@ def rnn_seqlab_network(
 def load_data(config: Config) -> tuple[training.EpochBatches, common.Examples, common.Examples]:
     """Load strips: batches to train on, strips for validation, strips to test on.
 
-    In every epoch the training digits are distorted anew and composed to new strips; the digits for
-    validation and test are others, never distorted, and their strips stay.
+    In every epoch the training digits are distorted anew and composed to new strips. The digits for
+    validation and test are others: they are never distorted, and their strips stay the same.
     """
     train, validation, test = strips.load_equal_strips(
         config.data,
@@ -121,63 +125,64 @@ def load_data(config: Config) -> tuple[training.EpochBatches, common.Examples, c
     return batches, validation, test
 
 
-@lesson  # begins anew with the seed, on all devices; Ctrl-C ends with the command that goes on
+@lesson  # sets the seed, spreads batches over all devices; Ctrl-C prints the command to resume
 def main(config: Config) -> dict[str, float]:
     """Train and test the network; return the figures of the test."""
-    # One example is a strip of 140 columns, each of 28 pixels, (140, 28), with its five labels,
-    # digit + 1, because 0 is the blank. MNIST has 55,000 digits to train on, which make 11,000
-    # strips, 5,000 others for validation, 1,000 strips, and 10,000 more to test on, 2,000 strips.
+    # One example is a strip of 140 columns of 28 pixels, (140, 28), with the labels of its five
+    # digits: digit + 1, because 0 is the blank. data/mnist.pkl.gz, or the file that --data names,
+    # makes 11,000 strips to train on (of 55,000 digits), 1,000 for validation (of 5,000 other
+    # digits) and 2,000 to test on (of 10,000 more).
     batches, validation, test = load_data(config)
 
     T, D = test.x.shape[1:]
     network = rnn_seqlab_network(T, D, config)
-    saved.start_from(config.start_from, network)  # its weights, where --start-from names a network
-    config = common.with_learning_rate(config, LEARNING_RATES)  # from the table, if it has none
+    saved.start_from(config.start_from, network)  # its weights, if --start-from names a file
+    config = common.with_learning_rate(config, LEARNING_RATES)  # or --learning-rate
     network.compile(
-        # One cycle begins at a 25th of the learning rate, climbs to all of it while `warmup` lasts,
-        # and falls along a cosine to 0 at the last update. A constant rate stays what it is.
+        # One cycle: the learning rate begins at a 25th of the highest, climbs in a line during
+        # `warmup`, and falls along a cosine to 0 at the last update. Constant: it never changes.
         optimizer=common.optimizer(config, updates=config.epochs * len(batches)),
-        # Minus the logarithm of the probability of the labels, over all ways to spread them over
-        # the steps. It takes logits; for Keras class 0 is always the blank.
+        # Minus the logarithm of the probability of the labels, summed over all ways to spread them
+        # over the steps. It takes logits, and in Keras class 0 is always the blank.
         loss=keras.losses.CTC(),
-        # Of greedy decoding, see below: labels to insert, delete or change, over the number of true
-        # labels; and the share of strips with any error.
+        # Both by greedy decoding, see below: the labels to insert, delete or change, as a share of
+        # the true labels; and the share of strips with any error.
         metrics=[ctc.LabelErrorRate(), ctc.SequenceErrorRate()],
     )
 
-    run = run_folder.open_run(__file__, config)  # runs/seq_labelling/TIME, with config.json
+    run = run_folder.open_run(__file__, config)  # makes runs/seq_labelling/TIME
     network.summary()
-    run.restore(network, steps_per_epoch=len(batches))  # with --resume: to where that run ended
+    run.restore(network, steps_per_epoch=len(batches))  # with --resume: as it was when it stopped
     network.fit(
         batches,
-        validation_data=training.in_batches(validation),
-        initial_epoch=len(run.epochs),  # 0, or more with --resume
-        epochs=run.last_epoch(config.epochs),  # fewer, if patience had ended the run
-        shuffle=False,  # not by Keras: the strips are in a new order already
+        validation_data=training.in_batches(validation, batch_size=500),
+        initial_epoch=len(run.epochs),  # 0; with --resume those that are done
+        epochs=run.last_epoch(config.epochs),  # fewer where --resume finds that patience ended it
+        shuffle=False,  # the strips are in a new order already
         callbacks=[
             training.StartEpoch(batches),  # composes the strips of the epoch, by seed and number
             training.StopOnInfiniteLoss(),  # ends a training that has failed
             training.StopEarly(
                 run, monitor="val_label_error_rate", mode="min", patience=config.patience
             ),
-            # In place of Keras's ModelCheckpoint, which forgets the best epoch when one resumes:
+            # Like Keras's ModelCheckpoint, which would forget the best epoch at --resume:
             training.KeepBest(run, monitor="val_label_error_rate", mode="min"),  # model.keras
             training.Checkpoint(run),  # writes checkpoint.keras, for --resume, and history.csv
         ],
-        verbose=1 if sys.stdout.isatty() else 2,
+        verbose=1 if sys.stdout.isatty() else 2,  # a bar on a screen, lines in a file
     )
 
-    # The test strips are used here for the first time, by the network of the best epoch, which
-    # validation alone has chosen.
+    # Here the test strips are used for the first time, by the network of the epoch with the lowest
+    # label error rate in validation: nothing else has chosen it.
     network = run.best(network)
     figures = network.evaluate(test.x, test.y, batch_size=500, verbose=0, return_dict=True)
     # How logits become labels: greedy decoding takes the best class of every step, merges repeats
-    # and drops blanks. Beam search keeps the most probable labellings while it reads, each with all
-    # the ways added up that say it. -1 follows the last label.
+    # and drops blanks. Beam search keeps the most probable readings, `beam_width` of them, from one
+    # step to the next, and adds up all ways to spread each of them.
     logits = network.predict(test.x, batch_size=500, verbose=0)
     greedy = ctc.read_labels(logits)
     beam = ctc.read_labels(logits, beam_width=config.beam_width)
-    return report.labeller(test, logits, figures, run, greedy=greedy, beam=beam)
+    return report.labeller(test, logits, figures, run, greedy=greedy, beam=beam)  # prints, draws
 
 
 if __name__ == "__main__":

@@ -1,28 +1,32 @@
 """Lesson 4: what the scale of the input does to training, and how to watch a training.
 
 A network like that of lesson 1, classic.py, reads an image row by row, 28 timesteps of 28 features.
-Its layers are the scaling, (28, 28) to (28, 28); a recurrent layer, whose last state (112,) goes
-on; and a dense layer, which gives ten logits. It is trained three times with the same seed and the
-same settings: on pixels as they are (0 to 255), on pixels from 0 to 1, and on standardized pixels,
-each column with mean 0 and variance 1 over all training images. TensorBoard shows the three
+Its first layer scales the pixels, (28, 28) to (28, 28); a recurrent layer hands its last state,
+112 numbers, to a dense layer, which gives ten logits. It is trained three times with the same seed
+and the same settings: on pixels as they are (0 to 255), on pixels from 0 to 1, and on standardized
+pixels, each column with mean 0 and variance 1 over all training images. TensorBoard shows the three
 training runs side by side.
 
     python standardize.py
     python standardize.py --optimizer Muon --scaling standardized
+    python standardize.py --optimizer Adam --schedule constant --learning-rate 0.001 --patience 2
 
-With its default settings 98.5% of the test images are read right where pixels are standardized,
-98.2% where they are from 0 to 1 and 87% where they are raw, after half a minute each.
+With its default settings it gets 98.5% of the test images right where pixels are standardized,
+98.2% where they are from 0 to 1 and 87% where they are raw, after half a minute each on 2 cores.
 
-It prints each network, the figures of every epoch and test, ten answers beside the truth, and a
-table of all. It writes a folder runs/standardize/TIME with config.json, versions.json, metrics.json
-and learning_curves.png of all, and in it one for each scaling: the files that lesson 1 writes, but
-for reading.png and versions.json, and what TensorBoard reads.
+It prints each network, loss and accuracy of every epoch and test, ten answers beside the truth, and
+a table of all. It writes a folder runs/standardize/TIME with config.json, versions.json,
+metrics.json and learning_curves.png of all, and in it a folder for each scaling: model.keras, the
+network of the best epoch; history.csv and metrics.json, what was printed; config.json;
+checkpoint.keras; learning_curves.png, misread.png and confusion_matrix.png; what TensorBoard reads.
+Ctrl-C stops the training and prints how to go on after the last whole epoch: this command with
+--resume FOLDER.
 """
 
 import sys
 from typing import Literal
 
-import common  # before Keras: it chooses the backend and keeps its start quiet
+import common  # before Keras, whose backend it chooses
 
 import keras
 import numpy as np
@@ -38,22 +42,23 @@ from support.settings import RunConfig, Share
 SCALINGS = "raw", "unit", "standardized"
 GOALS = 0.97, 0.985  # validation accuracies, to compare how soon they are reached
 
-# The highest learning rate, by optimizer; a constant rate is a quarter of it. It is one for all
-# scalings, so that only the scalings differ. The best of each: tests/benchmarks/scalings.py.
-LEARNING_RATES = {  # GRU, LSTM   SimpleRNN
-    "SGD": (1.0, 0.3),
-    "RMSprop": (0.003, 0.001),
-    "Adam": (0.003, 0.003),
-    "AdamW": (0.003, 0.003),
-    "Muon": (0.003, 0.003),
-}
+# The highest learning rate of each optimizer, used where --learning-rate names none; --schedule
+# constant takes a quarter of it. It is the same for all scalings, so that only they differ.
+LEARNING_RATES = {
+    #           GRU, LSTM  SimpleRNN
+    "SGD":     (1.0,       0.3),
+    "RMSprop": (0.003,     0.001),
+    "Adam":    (0.003,     0.003),
+    "AdamW":   (0.003,     0.003),
+    "Muon":    (0.003,     0.003),
+}  # fmt: skip
 
 
 class Config(RunConfig):
     """The settings. Each is an option too: batch_size is --batch-size on the command line.
 
-    RunConfig adds those of all lessons, see support/settings.py: seed, data, train_size, test_size,
-    output, start_from, resume, and those that read your own pictures.
+    RunConfig, in support/settings.py, has those of all lessons: seed, data, train_size, test_size,
+    output, start_from, resume, and --predict with its options, to read your own pictures.
     """
 
     # Data
@@ -68,11 +73,11 @@ class Config(RunConfig):
     epochs: PositiveInt = 3  # times that the network sees every training image
     batch_size: PositiveInt = 128  # images per weight update
     optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Adam"  # as Keras names them
-    schedule: Literal["one-cycle", "constant"] = "one-cycle"  # of the learning rate
-    learning_rate: PositiveFloat | None = None  # the highest one; None: that of LEARNING_RATES
-    warmup: Share = 0.3  # share of the training in which the learning rate of one cycle climbs
-    clip_norm: PositiveFloat | None = 1.0  # longest gradient, of all weights together; None: any
-    patience: PositiveInt | None = None  # with constant: end after so many epochs without gain
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"  # how the learning rate changes
+    learning_rate: PositiveFloat | None = None  # highest (or constant) one; None: LEARNING_RATES
+    warmup: Share = 0.3  # share of the updates in which the rate climbs
+    clip_norm: PositiveFloat | None = 1.0  # longer gradients are shortened to this norm; None: none
+    patience: PositiveInt | None = None  # with constant only: epochs without progress until it ends
 
 
 def scaling_layer(scaling: str, images: np.ndarray) -> keras.Layer:
@@ -80,11 +85,11 @@ def scaling_layer(scaling: str, images: np.ndarray) -> keras.Layer:
 
     Args:
         scaling: "raw" leaves pixels as they are; "unit" divides them by 255; "standardized" brings
-            each of the D columns of `images` to mean 0 and variance 1, one that never varies to 0.
+            each of the D columns of `images` to mean 0 and variance 1; a constant one becomes 0.
         images: the training images, (n, T, D), whose mean and variance are used.
     """
     if scaling == "standardized":
-        normalization = layers.Normalization(axis=-1)
+        normalization = layers.Normalization(axis=-1)  # a mean for each column
         normalization.adapt(images)
         return normalization
     return layers.Rescaling({"raw": 1, "unit": 1 / 255}[scaling])
@@ -92,8 +97,7 @@ def scaling_layer(scaling: str, images: np.ndarray) -> keras.Layer:
 
 def build_network(config: Config, train: common.Examples) -> keras.Model:
     """Build the network that reads one scaling of the pixels: the one of lesson 1, classic.py."""
-    # All networks begin with the same weights, because each is built with the same seed. So only
-    # the scaling differs.
+    # The same seed for each network: all begin with the same weights, and only the scaling differs.
     common.set_seed(config.seed)
     settings = classic.Config(
         cell=config.cell,
@@ -101,12 +105,13 @@ def build_network(config: Config, train: common.Examples) -> keras.Model:
         depth=config.depth,
         bidirectional=config.bidirectional,
         dropout=config.dropout,
-        update_bias=0.0,
+        update_bias=0.0,  # as in Keras; lesson 1 begins with 1
     )
     T, D = train.x.shape[1:]
     scaling = scaling_layer(config.scaling, train.x)
+    # It names one of ten classes: for other classes, see its argument `classes`.
     network = classic.classif_rnn_network(T, D, settings, scaling=scaling)
-    saved.start_from(config.start_from, network)  # its weights, where --start-from names a network
+    saved.start_from(config.start_from, network)  # its weights, if --start-from names a file
     return network
 
 
@@ -131,11 +136,11 @@ def train_network(
     """Train the network on one scaling of the pixels."""
     # In every epoch the training images are in a new order, by the seed: the same for all scalings.
     batches = training.EpochBatches(
-        digits.distorted_anew(train), batch_size=config.batch_size, seed=config.seed
+        digits.shuffled_anew(train), batch_size=config.batch_size, seed=config.seed
     )
     network.compile(
-        # One cycle begins at a 25th of the learning rate, climbs to all of it while `warmup` lasts,
-        # and falls along a cosine to 0 at the last update. A constant rate stays what it is.
+        # One cycle: the learning rate begins at a 25th of the highest, climbs in a line during
+        # `warmup`, and falls along a cosine to 0 at the last update. Constant: it never changes.
         optimizer=common.optimizer(config, updates=config.epochs * len(batches)),
         # The loss takes logits and makes probabilities of them, by softmax. The answer is the digit
         # with the largest logit, and the accuracy the share of right answers.
@@ -143,70 +148,74 @@ def train_network(
         metrics=["accuracy"],
     )
     network.summary()
-    run.restore(network, steps_per_epoch=len(batches))  # with --resume: to where that run ended
-    tensorboard_log.log_graph(network, run)
+    run.restore(network, steps_per_epoch=len(batches))  # with --resume: as it was when it stopped
+    tensorboard_log.log_graph(network, run)  # for TensorBoard too
     network.fit(
         batches,
-        validation_data=training.in_batches(validation),
-        initial_epoch=len(run.epochs),  # 0, or more with --resume
-        epochs=run.last_epoch(config.epochs),  # fewer, if patience had ended the run
-        shuffle=False,  # not by Keras: the images are in a new order already
+        validation_data=training.in_batches(validation, batch_size=500),
+        initial_epoch=len(run.epochs),  # 0; with --resume those that are done
+        epochs=run.last_epoch(config.epochs),  # fewer where --resume finds that patience ended it
+        shuffle=False,  # the images are in a new order already
         callbacks=[
             training.StartEpoch(batches),  # makes the batches of the epoch, by seed and number
             training.StopOnInfiniteLoss(),  # ends a training that has failed
             training.StopEarly(run, monitor="val_accuracy", mode="max", patience=config.patience),
             *tensorboard_callbacks(config, run),
-            # In place of Keras's ModelCheckpoint, which forgets the best epoch when one resumes:
+            # Like Keras's ModelCheckpoint, which would forget the best epoch at --resume:
             training.KeepBest(run, monitor="val_accuracy", mode="max"),  # writes model.keras
             training.Checkpoint(run),  # writes checkpoint.keras, for --resume, and history.csv
         ],
-        verbose=1 if sys.stdout.isatty() else 2,
+        verbose=1 if sys.stdout.isatty() else 2,  # a bar on a screen, lines in a file
     )
 
 
 def score(
     network: keras.Model, train: common.Examples, test: common.Examples, run: Run
 ) -> dict[str, float | None]:
-    """Test the network of the best epoch, which validation alone has chosen; return its figures.
+    """Test the network of the epoch with the highest validation accuracy; return its figures.
 
-    Among them the mean and variance of the training images as the scaling makes them, and after how
-    many epochs the validation accuracy reached each goal.
+    Nothing but validation has chosen it. Among the figures are the mean and variance of the
+    training images as the scaling makes them, and after how many epochs the validation accuracy
+    reached each goal.
     """
     network = run.best(network)
     figures = network.evaluate(test.x, test.y, batch_size=500, verbose=0, return_dict=True)
-    seen = keras.ops.convert_to_numpy(network.layers[1](train.x))  # by the layer after the pixels
+    seen = keras.ops.convert_to_numpy(network.layers[1](train.x))  # what the scaling makes
     more = {"input_mean": float(seen.mean()), "input_variance": float(seen.var())}
     for goal in GOALS:
         reached = np.flatnonzero(np.array(run.history["val_accuracy"]) >= goal)
         more[f"epochs_to_{goal}"] = int(reached[0]) + 1 if len(reached) else None
     metrics = report.classifier(network, test, figures, run, more=more)
-    tensorboard_log.add_result(run, metrics)
+    tensorboard_log.add_result(run, metrics)  # figures and pictures of the test
     return metrics
 
 
-@lesson  # begins anew with the seed, on all devices; Ctrl-C ends with the command that goes on
+@lesson  # sets the seed, spreads batches over all devices; Ctrl-C prints the command to resume
 def main(config: Config) -> dict[str, dict[str, float | None]]:
     """Train and test a network on each scaling; return the figures of each test."""
-    # One example is an image (28, 28) with its digit. MNIST has 55,000 to train on, 5,000 others
-    # for validation and 10,000 more to test on; no image is in two of these sets.
+    # One example is an image (28, 28) with its digit. data/mnist.pkl.gz, or the file that --data
+    # names, has 55,000 to train on, 5,000 others for validation and 10,000 more to test on. In this
+    # lesson none is distorted.
     train, validation, test = digits.load_digits(
         config.data, train_size=config.train_size, test_size=config.test_size
     )
     if config.start_from and config.scaling == "all":
-        raise common.SettingError("--start-from goes with one --scaling: that of its network")
-    config = common.with_learning_rate(config, LEARNING_RATES)  # from the table, if it has none
+        raise common.SettingError(
+            "--start-from needs one --scaling: that of the network that it names"
+        )
+    config = common.with_learning_rate(config, LEARNING_RATES)  # or --learning-rate
     configs = {
         scaling: config.model_copy(update={"scaling": scaling})
         for scaling in (SCALINGS if config.scaling == "all" else [config.scaling])
     }
     networks = {scaling: build_network(configs[scaling], train) for scaling in configs}
-    whole = run_folder.open_run(__file__, config)  # runs/standardize/TIME, with config.json
+    whole = run_folder.open_run(__file__, config)  # makes runs/standardize/TIME
     runs = {scaling: run_folder.open_part(whole, scaling, configs[scaling]) for scaling in configs}
     for scaling, run in runs.items():
         print(f"\ntraining on {scaling} pixels\n")
         train_network(configs[scaling], networks[scaling], train, validation, run)
 
-    # The test images are used here for the first time.
+    # Here the test images are used for the first time.
     metrics = {}
     for scaling, run in runs.items():
         print(f"\ntest on {scaling} pixels")

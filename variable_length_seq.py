@@ -1,28 +1,27 @@
 """Lesson 3: sequences of different lengths, padded and masked so that padding changes nothing.
 
 A strip holds two to five handwritten digits. A batch is one tensor, so its strips are padded on
-the right to the longest of the batch. A mask tells the recurrent layers which steps are padding,
-and the scores of these steps are forced to the blank of Connectionist Temporal Classification
-(CTC), which says nothing and costs nothing.
+the right to the longest of the batch. A mask tells the recurrent layers which steps are padding;
+there the scores say the blank of Connectionist Temporal Classification (CTC), which adds nothing.
 
     python variable_length_seq.py
     python variable_length_seq.py --no-mask
+    python variable_length_seq.py --optimizer Adam --schedule constant --learning-rate 0.001
 
-With its default settings the label error rate is 0.9% on test strips, and 97% of the strips have
-no error, by greedy decoding, after 2 to 3 minutes of training on 2 cores.
+With its default settings it reads 0.9% of the labels of the test strips wrong, and 97% of the
+strips without an error (greedy decoding), after 2 to 3 minutes of training on 2 cores.
 
-It prints the network, the figures of every epoch and of the test, and ten answers beside the
-truth. It writes a folder runs/variable_length_seq/TIME: model.keras, the network of the best epoch;
-history.csv and metrics.json, the figures; config.json, the settings; versions.json, the versions of
-the libraries; checkpoint.keras, to go on from; and pictures: learning_curves.png, misread.png,
-alignment.png and padding.png.
+It prints the network, loss and error rates of every epoch and of the test, and ten readings beside
+the truth. It writes a folder runs/variable_length_seq/TIME: model.keras, the network of the best
+epoch; history.csv and metrics.json, what it printed; config.json, versions.json, checkpoint.keras;
+and pictures: learning_curves.png, misread.png, alignment.png, padding.png. Ctrl-C stops the
+training and prints how to go on after the last whole epoch: this command with --resume FOLDER.
 """
 
 import sys
-from collections.abc import Sequence
 from typing import Literal
 
-import common  # before Keras: it chooses the backend and keeps its start quiet
+import common  # before Keras, whose backend it chooses
 
 import keras
 import numpy as np
@@ -35,21 +34,23 @@ from support.settings import Pixels, RunConfig, Share
 
 PADDING = -1  # no pixel has this value; 0 would be the background
 
-# The highest learning rate, by optimizer; a constant rate is a quarter of it.
-LEARNING_RATES = {  # GRU, LSTM   SimpleRNN
-    "SGD": (0.1, 0.03),
-    "RMSprop": (0.003, 0.001),
-    "Adam": (0.004, 0.001),
-    "AdamW": (0.004, 0.001),
-    "Muon": (0.0045, 0.0045),
-}
+# The highest learning rate of each optimizer, used where --learning-rate names none; --schedule
+# constant takes a quarter of it.
+LEARNING_RATES = {
+    #           GRU, LSTM  SimpleRNN
+    "SGD":     (0.1,       0.03),
+    "RMSprop": (0.003,     0.001),
+    "Adam":    (0.004,     0.001),
+    "AdamW":   (0.004,     0.001),
+    "Muon":    (0.0045,    0.0045),
+}  # fmt: skip
 
 
 class Config(RunConfig):
     """The settings. Each is an option too: batch_size is --batch-size on the command line.
 
-    RunConfig adds those of all lessons, see support/settings.py: seed, data, train_size, test_size,
-    output, start_from, resume, and those that read your own pictures.
+    RunConfig, in support/settings.py, has those of all lessons: seed, data, train_size, test_size,
+    output, start_from, resume, and --predict with its options, to read your own pictures.
     """
 
     # Data
@@ -60,7 +61,7 @@ class Config(RunConfig):
     shift: Pixels = 1.0  # most that a digit moves, in pixels
     elastic: Pixels = 0.0  # how far parts of a digit move on their own, in pixels
     # Network
-    mask: bool = True  # tell the network which steps are padding
+    mask: bool = True  # tell the network which steps are padding; else it reads them too
     cell: Literal["SimpleRNN", "GRU", "LSTM"] = "GRU"  # kind of recurrent layer
     units: PositiveInt = 128  # numbers in the state of each recurrent layer and direction
     depth: PositiveInt = 2  # recurrent layers, one on top of the other
@@ -71,58 +72,57 @@ class Config(RunConfig):
     epochs: PositiveInt = 7  # times that the network sees every training digit
     batch_size: PositiveInt = 64  # strips per weight update
     optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Muon"  # as Keras names them
-    schedule: Literal["one-cycle", "constant"] = "one-cycle"  # of the learning rate
-    learning_rate: PositiveFloat | None = None  # the highest one; None: that of LEARNING_RATES
-    warmup: Share = 0.2  # share of the training in which the learning rate of one cycle climbs
-    clip_norm: PositiveFloat | None = 1.0  # longest gradient, of all weights together; None: any
-    patience: PositiveInt | None = None  # with constant: end after so many epochs without gain
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"  # how the learning rate changes
+    learning_rate: PositiveFloat | None = None  # highest (or constant) one; None: LEARNING_RATES
+    warmup: Share = 0.2  # share of the updates in which the rate climbs
+    clip_norm: PositiveFloat | None = 1.0  # longer gradients are shortened to this norm; None: none
+    patience: PositiveInt | None = None  # with constant only: epochs without progress until it ends
     beam_width: PositiveInt = 20  # candidates that beam search keeps
 
 
 def rnn_seqlab_network(D: int, config: Config, *, labels: int = digits.DIGITS) -> keras.Model:
-    """Build the network of lesson 2 for any number of columns of D pixels, with a mask.
+    """Build the network of lesson 2, which labels every group of columns, with a mask; for any T.
 
     Args:
         config: the settings under "Network".
         labels: how many there are, without the blank: ten digits. For others, change DIGITS in
-            support/digits.py, which refuses labels beyond it, and name a file by --data.
+            support/digits.py, up to which labels are taken, and name your file with --data.
 
     Returns:
         A model from raw pixels (batch, T, D), 0 to 255, or -1 in columns of padding, to logits
-        (batch, T / columns, 1 + labels); class 0 is the blank of CTC. With the mask, a step of
-        padding is blank with certainty.
+        (batch, T / columns, 1 + labels); class 0 is the blank of CTC.
     """
     pixels = keras.Input((None, D), dtype="int16", name="pixels")
     steps = layers.Reshape((-1, config.columns * D), name="steps")(pixels)
     # The mask (batch, steps) is true at every step that is not all padding.
-    real = layers.Masking(PADDING).compute_mask(steps) if config.mask else None
+    mask = layers.Masking(PADDING).compute_mask(steps) if config.mask else None
     x = layers.Rescaling(1 / 255)(steps)
     for _ in range(config.depth):
         recurrent = getattr(layers, config.cell)(config.units, return_sequences=True)
-        if config.bidirectional:  # the sum of both directions: half as many numbers as side by side
+        if config.bidirectional:  # add both directions: half as many numbers as side by side
             recurrent = layers.Bidirectional(recurrent, merge_mode="sum")
-        # Each layer is handed the mask, because not every version of Keras has a layer pass it on.
-        x = recurrent(x, mask=real)  # a step of padding leaves the state as it is
+        # Each layer is handed the mask, because in newer versions of Keras none passes it on.
+        x = recurrent(x, mask=mask)  # a step of padding leaves the state as it is
         if config.dropout:
             x = layers.Dropout(config.dropout)(x)
     logits = layers.Dense(1 + labels, name="logits")(x)
     if config.mask:
         # CTC in Keras counts every step as input and takes no mask. A step that is blank with
-        # certainty adds nothing to its loss, to the gradient or to the reading.
+        # certainty (1e4 against -1e4) adds nothing to the loss, the gradient or the reading.
         certain_blank = np.where(np.arange(1 + labels) == ctc.BLANK, 1e4, -1e4).astype(np.float32)
-        logits = ops.where(ops.expand_dims(real, axis=-1), logits, certain_blank)
+        logits = ops.where(ops.expand_dims(mask, axis=-1), logits, certain_blank)
     return keras.Model(pixels, logits, name="rnn_seqlab_network")
 
 
-def pad(strips: Sequence[np.ndarray]) -> np.ndarray:
+def pad(strips: list[np.ndarray] | np.ndarray) -> np.ndarray:
     """Pad strips (T_i, D) on the right with -1 to the longest of them: (n, T, D), int16."""
     return keras.utils.pad_sequences(strips, dtype="int16", padding="post", value=PADDING)
 
 
-def in_buckets(compose: training.Compose, batch_size: int) -> training.Compose:
+def in_buckets(compose: digits.Compose, batch_size: int) -> digits.Compose:
     """Return a function that composes an epoch like `compose`, with similar lengths in one batch.
 
-    Strips of equal length come in random order, and so do the batches. The last may be smaller.
+    Strips of equal length are in random order, and so are the batches. The last may be smaller.
     """
 
     def compose_in_buckets(random: np.random.Generator) -> common.Examples:
@@ -141,8 +141,8 @@ def in_buckets(compose: training.Compose, batch_size: int) -> training.Compose:
 def load_data(config: Config) -> tuple[training.EpochBatches, common.Examples, common.Examples]:
     """Load strips: batches to train on, padded strips for validation, padded strips to test on.
 
-    In every epoch the training digits are distorted anew and composed to new strips; the digits for
-    validation and test are others, never distorted, and their strips stay.
+    In every epoch the training digits are distorted anew and composed to new strips. The digits for
+    validation and test are others: they are never distorted, and their strips stay the same.
     """
     train, validation, test = strips.load_strips(
         config.data,
@@ -165,64 +165,65 @@ def load_data(config: Config) -> tuple[training.EpochBatches, common.Examples, c
     return batches, validation, test
 
 
-@lesson  # begins anew with the seed, on all devices; Ctrl-C ends with the command that goes on
+@lesson  # sets the seed, spreads batches over all devices; Ctrl-C prints the command to resume
 def main(config: Config) -> dict[str, float]:
     """Train and test the network; return the figures of the test."""
-    # One example is a strip of T columns, each of 28 pixels, (T, 28), with its two to five labels:
-    # digit + 1, because 0 is the blank, which also pads the labels. MNIST has 55,000 digits to
-    # train on, which make 15,714 strips, 5,000 others for validation, 1,429 strips, and 10,000 more
-    # to test on, of which 2,000 strips are taken.
+    # One example is a strip of T columns of 28 pixels, (T, 28), with the labels of its two to five
+    # digits: digit + 1, because 0 is the blank; 0 also pads the labels. data/mnist.pkl.gz, or the
+    # file that --data names, makes 15,714 strips to train on (of 55,000 digits), 1,429 for
+    # validation (of 5,000 other digits) and 2,000 to test on (of 10,000 more).
     batches, validation, test = load_data(config)
 
     network = rnn_seqlab_network(test.x.shape[2], config)
-    saved.start_from(config.start_from, network)  # its weights, where --start-from names a network
-    config = common.with_learning_rate(config, LEARNING_RATES)  # from the table, if it has none
+    saved.start_from(config.start_from, network)  # its weights, if --start-from names a file
+    config = common.with_learning_rate(config, LEARNING_RATES)  # or --learning-rate
     network.compile(
-        # One cycle begins at a 25th of the learning rate, climbs to all of it while `warmup` lasts,
-        # and falls along a cosine to 0 at the last update. A constant rate stays what it is.
+        # One cycle: the learning rate begins at a 25th of the highest, climbs in a line during
+        # `warmup`, and falls along a cosine to 0 at the last update. Constant: it never changes.
         optimizer=common.optimizer(config, updates=config.epochs * len(batches)),
-        # Minus the logarithm of the probability of the labels, over all ways to spread them over
-        # the steps. It takes logits; for Keras class 0 is always the blank.
+        # Minus the logarithm of the probability of the labels, summed over all ways to spread them
+        # over the steps. It takes logits, and in Keras class 0 is always the blank.
         loss=keras.losses.CTC(),
-        # Of greedy decoding, see below: labels to insert, delete or change, over the number of true
-        # labels; and the share of strips with any error.
+        # Both by greedy decoding, see below: the labels to insert, delete or change, as a share of
+        # the true labels; and the share of strips with any error.
         metrics=[ctc.LabelErrorRate(), ctc.SequenceErrorRate()],
     )
 
-    run = run_folder.open_run(__file__, config)  # runs/variable_length_seq/TIME, with config.json
+    run = run_folder.open_run(__file__, config)  # makes runs/variable_length_seq/TIME
     network.summary()
     print(f"padding: {training.padding_share(batches):.1%} of the timesteps of the first epoch")
-    run.restore(network, steps_per_epoch=len(batches))  # with --resume: to where that run ended
+    run.restore(network, steps_per_epoch=len(batches))  # with --resume: as it was when it stopped
     network.fit(
         batches,
-        validation_data=training.in_batches(validation),
-        initial_epoch=len(run.epochs),  # 0, or more with --resume
-        epochs=run.last_epoch(config.epochs),  # fewer, if patience had ended the run
-        shuffle=False,  # not by Keras: the batches are in a new order already
+        validation_data=training.in_batches(validation, batch_size=500),
+        initial_epoch=len(run.epochs),  # 0; with --resume those that are done
+        epochs=run.last_epoch(config.epochs),  # fewer where --resume finds that patience ended it
+        shuffle=False,  # the batches are in a new order already
         callbacks=[
             training.StartEpoch(batches),  # composes the strips of the epoch, by seed and number
             training.StopOnInfiniteLoss(),  # ends a training that has failed
             training.StopEarly(
                 run, monitor="val_label_error_rate", mode="min", patience=config.patience
             ),
-            # In place of Keras's ModelCheckpoint, which forgets the best epoch when one resumes:
+            # Like Keras's ModelCheckpoint, which would forget the best epoch at --resume:
             training.KeepBest(run, monitor="val_label_error_rate", mode="min"),  # model.keras
             training.Checkpoint(run),  # writes checkpoint.keras, for --resume, and history.csv
         ],
-        verbose=1 if sys.stdout.isatty() else 2,
+        verbose=1 if sys.stdout.isatty() else 2,  # a bar on a screen, lines in a file
     )
 
-    # The test strips are used here for the first time, by the network of the best epoch, which
-    # validation alone has chosen.
+    # Here the test strips are used for the first time, by the network of the epoch with the lowest
+    # label error rate in validation: nothing else has chosen it.
     network = run.best(network)
     figures = network.evaluate(test.x, test.y, batch_size=500, verbose=0, return_dict=True)
     # How logits become labels: greedy decoding takes the best class of every step, merges repeats
-    # and drops blanks; so a step of padding says nothing. Beam search: see lesson 2.
+    # and drops blanks, so that padding says nothing. Beam search keeps the most probable readings,
+    # `beam_width` of them, from step to step, and adds up all ways to spread each of them.
     logits = network.predict(test.x, batch_size=500, verbose=0)
     greedy = ctc.read_labels(logits)
     beam = ctc.read_labels(logits, beam_width=config.beam_width)
     report.padding(network, test, run)
-    return report.labeller(test, logits, figures, run, greedy=greedy, beam=beam)
+    return report.labeller(test, logits, figures, run, greedy=greedy, beam=beam)  # prints, draws
 
 
 if __name__ == "__main__":

@@ -17,6 +17,9 @@ DIGITS = 10
 MOST_IMAGES = 1_000_000
 BLOCK = 1000  # images that are distorted together, at most
 
+# Makes the examples of an epoch from its random generator.
+Compose = Callable[[np.random.Generator], common.Examples]
+
 
 def load_digits(
     path: Path, *, train_size: int | None = None, test_size: int | None = None
@@ -200,15 +203,16 @@ def shuffled(examples: common.Examples, random: np.random.Generator) -> common.E
     return common.Examples(*(part[order] for part in examples))
 
 
-def distorted_anew(
-    train: common.Examples, **distortion: float
-) -> Callable[[np.random.Generator], common.Examples]:
-    """Return a function that makes the images of an epoch from its random generator.
+def shuffled_anew(train: common.Examples) -> Compose:
+    """Return a function that makes the examples of an epoch: all of them, in a new order."""
+    return functools.partial(shuffled, train)
 
-    They come in a new order, each distorted anew.
+
+def distorted_anew(train: common.Examples, **distortion: float) -> Compose:
+    """Return a function that makes the images of an epoch, distorted anew, in a new order.
 
     Args:
-        distortion: see `distorted`; none: the images stay as they are.
+        distortion: see `distorted`.
     """
 
     def compose(random: np.random.Generator) -> common.Examples:

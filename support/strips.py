@@ -17,7 +17,6 @@ Sequences of different lengths are an object array of arrays (T_i, D) until they
 import contextlib
 import functools
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import common
@@ -39,7 +38,7 @@ def load_strips(
     train_size: int | None = None,
     test_size: int | None = None,
     **distortion: float,
-) -> tuple[Callable[[np.random.Generator], common.Examples], common.Examples, common.Examples]:
+) -> tuple[digits.Compose, common.Examples, common.Examples]:
     """Load strips: training, validation and test.
 
     Args:
@@ -93,7 +92,7 @@ def _filled(strips: common.Examples, columns: int) -> common.Examples:
 
 def load_equal_strips(
     path: Path, *, length: int, columns: int, **options: float | None
-) -> tuple[Callable[[np.random.Generator], common.Examples], common.Examples, common.Examples]:
+) -> tuple[digits.Compose, common.Examples, common.Examples]:
     """Load strips that are all of one length, as `load_strips` does, each part one array (n, T, D).
 
     Args:

@@ -10,10 +10,8 @@ import common
 import keras
 import numpy as np
 
-from support import devices
+from support import devices, digits
 from support.run_folder import Run
-
-Compose = Callable[[np.random.Generator], common.Examples]
 
 
 class EpochBatches(keras.utils.PyDataset):
@@ -32,7 +30,7 @@ class EpochBatches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        compose: Compose,
+        compose: digits.Compose,
         *,
         batch_size: int,
         seed: int,

@@ -55,7 +55,7 @@ def main() -> None:
     )
     train, validation, _ = digits.load_digits(config.data)
     batches = training.EpochBatches(
-        digits.distorted_anew(train), batch_size=config.batch_size, seed=config.seed
+        digits.shuffled_anew(train), batch_size=config.batch_size, seed=config.seed
     )
     network = build_network(config, train)
     network.compile(
