@@ -13,7 +13,7 @@ on 2 cores.
 
 It prints the network, loss and accuracy of every epoch and of the test, and ten answers beside the
 truth. It writes a folder runs/classic/TIME: model.keras, the network of the best epoch;
-history.csv and metrics.json, what it printed; config.json, the settings; versions.json, the
+history.csv and metrics.json, the numbers; config.json, the settings; versions.json, the
 versions of the libraries; checkpoint.keras; and pictures: learning_curves.png, misread.png,
 confusion_matrix.png and, where it reads in one direction, reading.png. Ctrl-C stops the training
 and prints how to go on after the last whole epoch: this command with --resume FOLDER.
@@ -33,8 +33,9 @@ from support import command_line, digits, report, run_folder, saved, training
 from support.lesson import lesson
 from support.settings import Pixels, RunConfig, Share
 
-# The highest learning rate of each optimizer, used where --learning-rate names none; --schedule
-# constant takes a quarter of it. A SimpleRNN has no gates that protect its state: smaller updates.
+# The highest learning rate of each optimizer, where --learning-rate names no other; where the
+# schedule is constant, a quarter of it. A SimpleRNN has no gates that protect its state, and so it
+# needs smaller updates.
 LEARNING_RATES = {
     #           GRU, LSTM  SimpleRNN
     "SGD":     (3.0,       0.3),
@@ -46,10 +47,10 @@ LEARNING_RATES = {
 
 
 class Config(RunConfig):
-    """The settings. Each is an option too: batch_size is --batch-size on the command line.
+    """The settings. Each is an option: batch_size is --batch-size; a bool has --no- before it too.
 
     RunConfig, in support/settings.py, has those of all lessons: seed, data, train_size, test_size,
-    output, start_from, resume, and --predict with its options, to read your own pictures.
+    output, start_from, resume; and predict, model and seen, to read your own pictures.
     """
 
     # Data
@@ -62,7 +63,7 @@ class Config(RunConfig):
     depth: PositiveInt = 1  # recurrent layers, one on top of the other
     bidirectional: bool = False  # read the rows in both directions
     dropout: Share = 0.0  # share of each recurrent layer's outputs dropped in training
-    update_bias: float = 1.0  # first bias of a GRU's update gate: a larger one, a longer memory
+    update_bias: float = 1.0  # of a GRU's update gate at first; more of it is a longer memory
     # Training
     epochs: PositiveInt = 3  # times that the network sees every training image
     batch_size: PositiveInt = 192  # images per weight update
@@ -70,8 +71,8 @@ class Config(RunConfig):
     schedule: Literal["one-cycle", "constant"] = "one-cycle"  # how the learning rate changes
     learning_rate: PositiveFloat | None = None  # highest (or constant) one; None: LEARNING_RATES
     warmup: Share = 0.3  # share of the updates in which the rate climbs
-    clip_norm: PositiveFloat | None = 1.0  # longer gradients are shortened to this norm; None: none
-    patience: PositiveInt | None = None  # with constant only: epochs without progress until it ends
+    clip_norm: PositiveFloat | None = 1.0  # longer gradients are cut to this norm; None: never
+    patience: PositiveInt | None = None  # with constant only: epochs without progress that end it
 
 
 def classif_rnn_network(
@@ -89,7 +90,7 @@ def classif_rnn_network(
         config: the settings under "Network".
         scaling: the layer that scales the pixels; None: one that divides them by 255.
         classes: how many there are to choose from: ten digits. For other classes, change DIGITS in
-            support/digits.py, up to which labels are taken, and name your file with --data.
+            support/digits.py (labels are 0 to DIGITS - 1), and name your file with --data.
         every_row: answer after every timestep, not only after the last.
 
     Returns:
@@ -100,9 +101,10 @@ def classif_rnn_network(
     """
     options = {}
     if config.cell == "GRU":
-        # With bias 0 an update gate at first keeps half of the state at every row; with bias 1 it
-        # keeps sigmoid(1), 73%, as the forget gate of an LSTM does in Keras. A GRU of Keras adds up
-        # two biases, so that each begins at half; each is for update gate, reset gate, candidate.
+        # With bias 0 an untrained update gate keeps half of the state at every row; with bias 1 it
+        # keeps sigmoid(1), 73%, as the forget gate of an LSTM does in Keras. A GRU adds up two
+        # biases, so each gets half of it, in the places of the update gate; those of the reset gate
+        # and of the candidate begin with 0.
         parts = np.repeat([config.update_bias / 2, 0.0, 0.0], config.units)
         options["bias_initializer"] = keras.initializers.Constant(parts)
     network = keras.Sequential(name="classif_rnn_network")
@@ -124,12 +126,12 @@ def classif_rnn_network(
 @lesson  # sets the seed, spreads batches over all devices; Ctrl-C prints the command to resume
 def main(config: Config) -> dict[str, float]:
     """Train and test the network; return the figures of the test."""
-    # One example is an image (28, 28) with its digit. data/mnist.pkl.gz, or the file that --data
-    # names, has 55,000 to train on, 5,000 others for validation and 10,000 more to test on.
+    # One example is an image (28, 28) with its digit. data/mnist.pkl.gz has 55,000 to train on,
+    # 5,000 others for validation and 10,000 more to test on; --data names another file.
     train, validation, test = digits.load_digits(
         config.data, train_size=config.train_size, test_size=config.test_size
     )
-    # In every epoch the training images, never the others, are in a new order and distorted anew.
+    # In every epoch only the training images are put into a new order and distorted anew.
     batches = training.EpochBatches(
         digits.distorted_anew(
             train, distortion=config.distortion, shift=config.shift, elastic=config.elastic
@@ -143,29 +145,29 @@ def main(config: Config) -> dict[str, float]:
     saved.start_from(config.start_from, network)  # its weights, if --start-from names a file
     config = common.with_learning_rate(config, LEARNING_RATES)  # or --learning-rate
     network.compile(
-        # One cycle: the learning rate begins at a 25th of the highest, climbs in a line during
+        # One cycle: the learning rate begins at a 25th of the highest, climbs linearly during
         # `warmup`, and falls along a cosine to 0 at the last update. Constant: it never changes.
         optimizer=common.optimizer(config, updates=config.epochs * len(batches)),
-        # The loss takes logits and makes probabilities of them, by softmax. The answer is the digit
-        # with the largest logit, and the accuracy the share of right answers.
+        # The loss takes logits and makes probabilities from them, by softmax. The answer is the
+        # digit with the largest logit, the accuracy is the share of right answers.
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
 
     run = run_folder.open_run(__file__, config)  # makes runs/classic/TIME
     network.summary()
-    run.restore(network, steps_per_epoch=len(batches))  # with --resume: as it was when it stopped
+    run.restore(network, steps_per_epoch=len(batches))  # with --resume: what that run had learned
     network.fit(
         batches,
         validation_data=training.in_batches(validation, batch_size=500),
         initial_epoch=len(run.epochs),  # 0; with --resume those that are done
-        epochs=run.last_epoch(config.epochs),  # fewer where --resume finds that patience ended it
+        epochs=run.last_epoch(config.epochs),  # fewer if --resume names one that patience ended
         shuffle=False,  # the images are in a new order already
         callbacks=[
             training.StartEpoch(batches),  # makes the batches of the epoch, by seed and number
             training.StopOnInfiniteLoss(),  # ends a training that has failed
+            # Like Keras's EarlyStopping and ModelCheckpoint, but aware of epochs before --resume:
             training.StopEarly(run, monitor="val_accuracy", mode="max", patience=config.patience),
-            # Like Keras's ModelCheckpoint, which would forget the best epoch at --resume:
             training.KeepBest(run, monitor="val_accuracy", mode="max"),  # writes model.keras
             training.Checkpoint(run),  # writes checkpoint.keras, for --resume, and history.csv
         ],
@@ -173,12 +175,12 @@ def main(config: Config) -> dict[str, float]:
     )
 
     # Here the test images are used for the first time, by the network of the epoch with the highest
-    # validation accuracy: nothing else has chosen it.
+    # validation accuracy. Validation alone has chosen it.
     network = run.best(network)
     figures = network.evaluate(test.x, test.y, batch_size=500, verbose=0, return_dict=True)
     reader = None
     if not config.bidirectional:
-        # How does an answer form? A network with the same weights answers after every row.
+        # What would it answer after each row? A network with the same weights says that.
         reader = classif_rnn_network(T, D, config, every_row=True)
         reader.set_weights(network.get_weights())
     return report.classifier(network, test, figures, run, reader=reader)  # prints and draws

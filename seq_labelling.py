@@ -14,7 +14,7 @@ strips without an error (greedy decoding), after about 2 minutes of training on 
 
 It prints the network, loss and error rates of every epoch and of the test, and ten readings beside
 the truth. It writes a folder runs/seq_labelling/TIME: model.keras, the network of the best epoch;
-history.csv and metrics.json, what it printed; config.json, the settings; versions.json, the
+history.csv and metrics.json, the numbers; config.json, the settings; versions.json, the
 versions of the libraries; checkpoint.keras; and pictures: learning_curves.png, misread.png and
 alignment.png. Ctrl-C stops the training and prints how to go on after the last whole epoch: this
 command with --resume FOLDER.
@@ -33,9 +33,9 @@ from support import command_line, ctc, digits, report, run_folder, saved, strips
 from support.lesson import lesson
 from support.settings import Pixels, RunConfig, Share
 
-# The highest learning rate of each optimizer, used where --learning-rate names none; --schedule
-# constant takes a quarter of it. In the first epoch the network learns to say blanks alone, and it
-# takes a high rate to get out of that.
+# The highest learning rate of each optimizer, where --learning-rate names no other; where the
+# schedule is constant, a quarter of it. In the first epoch the network learns to say nothing but
+# blanks, and it takes a high rate to leave that behind.
 LEARNING_RATES = {
     #           GRU, LSTM  SimpleRNN
     "SGD":     (0.1,       0.03),
@@ -47,10 +47,10 @@ LEARNING_RATES = {
 
 
 class Config(RunConfig):
-    """The settings. Each is an option too: batch_size is --batch-size on the command line.
+    """The settings. Each is an option: batch_size is --batch-size; a bool has --no- before it too.
 
     RunConfig, in support/settings.py, has those of all lessons: seed, data, train_size, test_size,
-    output, start_from, resume, and --predict with its options, to read your own pictures.
+    output, start_from, resume; and predict, model and seen, to read your own pictures.
     """
 
     # Data
@@ -72,8 +72,8 @@ class Config(RunConfig):
     schedule: Literal["one-cycle", "constant"] = "one-cycle"  # how the learning rate changes
     learning_rate: PositiveFloat | None = None  # highest (or constant) one; None: LEARNING_RATES
     warmup: Share = 0.2  # share of the updates in which the rate climbs
-    clip_norm: PositiveFloat | None = 1.0  # longer gradients are shortened to this norm; None: none
-    patience: PositiveInt | None = None  # with constant only: epochs without progress until it ends
+    clip_norm: PositiveFloat | None = 1.0  # longer gradients are cut to this norm; None: never
+    patience: PositiveInt | None = None  # with constant only: epochs without progress that end it
     beam_width: PositiveInt = 20  # candidates that beam search keeps
 
 
@@ -85,7 +85,7 @@ def rnn_seqlab_network(
     Args:
         config: the settings under "Network"; `columns` divides T.
         labels: how many there are, without the blank: ten digits. For others, change DIGITS in
-            support/digits.py, up to which labels are taken, and name your file with --data.
+            support/digits.py (labels are 0 to DIGITS - 1), and name your file with --data.
 
     Returns:
         A model from raw pixels (batch, T, D), 0 to 255, to logits (batch, T / columns,
@@ -96,7 +96,7 @@ def rnn_seqlab_network(
     x = layers.Reshape((-1, config.columns * D), name="steps")(x)
     for _ in range(config.depth):
         recurrent = getattr(layers, config.cell)(config.units, return_sequences=True)
-        if config.bidirectional:  # add both directions: half as many numbers as side by side
+        if config.bidirectional:  # their sum has half as many numbers as both side by side
             recurrent = layers.Bidirectional(recurrent, merge_mode="sum")
         x = recurrent(x)
         if config.dropout:
@@ -108,8 +108,8 @@ def rnn_seqlab_network(
 def load_data(config: Config) -> tuple[training.EpochBatches, common.Examples, common.Examples]:
     """Load strips: batches to train on, strips for validation, strips to test on.
 
-    In every epoch the training digits are distorted anew and composed to new strips. The digits for
-    validation and test are others: they are never distorted, and their strips stay the same.
+    In every epoch the training digits are distorted anew and composed into new strips. Those for
+    validation and test are different ones, never distorted, and their strips stay the same.
     """
     train, validation, test = strips.load_equal_strips(
         config.data,
@@ -139,11 +139,11 @@ def main(config: Config) -> dict[str, float]:
     saved.start_from(config.start_from, network)  # its weights, if --start-from names a file
     config = common.with_learning_rate(config, LEARNING_RATES)  # or --learning-rate
     network.compile(
-        # One cycle: the learning rate begins at a 25th of the highest, climbs in a line during
+        # One cycle: the learning rate begins at a 25th of the highest, climbs linearly during
         # `warmup`, and falls along a cosine to 0 at the last update. Constant: it never changes.
         optimizer=common.optimizer(config, updates=config.epochs * len(batches)),
-        # Minus the logarithm of the probability of the labels, summed over all ways to spread them
-        # over the steps. It takes logits, and in Keras class 0 is always the blank.
+        # Minus the logarithm of the probability of the labels, which is a sum over all ways to put
+        # them on the steps. It takes logits, and in Keras class 0 is always the blank.
         loss=keras.losses.CTC(),
         # Both by greedy decoding, see below: the labels to insert, delete or change, as a share of
         # the true labels; and the share of strips with any error.
@@ -152,20 +152,20 @@ def main(config: Config) -> dict[str, float]:
 
     run = run_folder.open_run(__file__, config)  # makes runs/seq_labelling/TIME
     network.summary()
-    run.restore(network, steps_per_epoch=len(batches))  # with --resume: as it was when it stopped
+    run.restore(network, steps_per_epoch=len(batches))  # with --resume: what that run had learned
     network.fit(
         batches,
         validation_data=training.in_batches(validation, batch_size=500),
         initial_epoch=len(run.epochs),  # 0; with --resume those that are done
-        epochs=run.last_epoch(config.epochs),  # fewer where --resume finds that patience ended it
+        epochs=run.last_epoch(config.epochs),  # fewer if --resume names one that patience ended
         shuffle=False,  # the strips are in a new order already
         callbacks=[
             training.StartEpoch(batches),  # composes the strips of the epoch, by seed and number
             training.StopOnInfiniteLoss(),  # ends a training that has failed
+            # Like Keras's EarlyStopping and ModelCheckpoint, but aware of epochs before --resume:
             training.StopEarly(
                 run, monitor="val_label_error_rate", mode="min", patience=config.patience
             ),
-            # Like Keras's ModelCheckpoint, which would forget the best epoch at --resume:
             training.KeepBest(run, monitor="val_label_error_rate", mode="min"),  # model.keras
             training.Checkpoint(run),  # writes checkpoint.keras, for --resume, and history.csv
         ],
@@ -173,7 +173,7 @@ def main(config: Config) -> dict[str, float]:
     )
 
     # Here the test strips are used for the first time, by the network of the epoch with the lowest
-    # label error rate in validation: nothing else has chosen it.
+    # label error rate in validation. Validation alone has chosen it.
     network = run.best(network)
     figures = network.evaluate(test.x, test.y, batch_size=500, verbose=0, return_dict=True)
     # How logits become labels: greedy decoding takes the best class of every step, merges repeats

@@ -9,7 +9,7 @@ training runs side by side.
 
     python standardize.py
     python standardize.py --optimizer Muon --scaling standardized
-    python standardize.py --optimizer Adam --schedule constant --learning-rate 0.001 --patience 2
+    python standardize.py --optimizer Adam --schedule constant --learning-rate 0.001 --patience 1
 
 With its default settings it gets 98.5% of the test images right where pixels are standardized,
 98.2% where they are from 0 to 1 and 87% where they are raw, after half a minute each on 2 cores.
@@ -17,7 +17,7 @@ With its default settings it gets 98.5% of the test images right where pixels ar
 It prints each network, loss and accuracy of every epoch and test, ten answers beside the truth, and
 a table of all. It writes a folder runs/standardize/TIME with config.json, versions.json,
 metrics.json and learning_curves.png of all, and in it a folder for each scaling: model.keras, the
-network of the best epoch; history.csv and metrics.json, what was printed; config.json;
+network of the best epoch; history.csv and metrics.json, the numbers; config.json;
 checkpoint.keras; learning_curves.png, misread.png and confusion_matrix.png; what TensorBoard reads.
 Ctrl-C stops the training and prints how to go on after the last whole epoch: this command with
 --resume FOLDER.
@@ -42,8 +42,8 @@ from support.settings import RunConfig, Share
 SCALINGS = "raw", "unit", "standardized"
 GOALS = 0.97, 0.985  # validation accuracies, to compare how soon they are reached
 
-# The highest learning rate of each optimizer, used where --learning-rate names none; --schedule
-# constant takes a quarter of it. It is the same for all scalings, so that only they differ.
+# The highest learning rate of each optimizer, where --learning-rate names no other; where the
+# schedule is constant, a quarter of it. It is the same for all scalings, so that only they differ.
 LEARNING_RATES = {
     #           GRU, LSTM  SimpleRNN
     "SGD":     (1.0,       0.3),
@@ -55,10 +55,10 @@ LEARNING_RATES = {
 
 
 class Config(RunConfig):
-    """The settings. Each is an option too: batch_size is --batch-size on the command line.
+    """The settings. Each is an option: batch_size is --batch-size; a bool has --no- before it too.
 
     RunConfig, in support/settings.py, has those of all lessons: seed, data, train_size, test_size,
-    output, start_from, resume, and --predict with its options, to read your own pictures.
+    output, start_from, resume; and predict, model and seen, to read your own pictures.
     """
 
     # Data
@@ -76,8 +76,8 @@ class Config(RunConfig):
     schedule: Literal["one-cycle", "constant"] = "one-cycle"  # how the learning rate changes
     learning_rate: PositiveFloat | None = None  # highest (or constant) one; None: LEARNING_RATES
     warmup: Share = 0.3  # share of the updates in which the rate climbs
-    clip_norm: PositiveFloat | None = 1.0  # longer gradients are shortened to this norm; None: none
-    patience: PositiveInt | None = None  # with constant only: epochs without progress until it ends
+    clip_norm: PositiveFloat | None = 1.0  # longer gradients are cut to this norm; None: never
+    patience: PositiveInt | None = None  # with constant only: epochs without progress that end it
 
 
 def scaling_layer(scaling: str, images: np.ndarray) -> keras.Layer:
@@ -96,7 +96,7 @@ def scaling_layer(scaling: str, images: np.ndarray) -> keras.Layer:
 
 
 def build_network(config: Config, train: common.Examples) -> keras.Model:
-    """Build the network that reads one scaling of the pixels: the one of lesson 1, classic.py."""
+    """Build the network of lesson 1, classic.py, for one scaling of the pixels."""
     # The same seed for each network: all begin with the same weights, and only the scaling differs.
     common.set_seed(config.seed)
     settings = classic.Config(
@@ -139,29 +139,29 @@ def train_network(
         digits.shuffled_anew(train), batch_size=config.batch_size, seed=config.seed
     )
     network.compile(
-        # One cycle: the learning rate begins at a 25th of the highest, climbs in a line during
+        # One cycle: the learning rate begins at a 25th of the highest, climbs linearly during
         # `warmup`, and falls along a cosine to 0 at the last update. Constant: it never changes.
         optimizer=common.optimizer(config, updates=config.epochs * len(batches)),
-        # The loss takes logits and makes probabilities of them, by softmax. The answer is the digit
-        # with the largest logit, and the accuracy the share of right answers.
+        # The loss takes logits and makes probabilities from them, by softmax. The answer is the
+        # digit with the largest logit, the accuracy is the share of right answers.
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
     network.summary()
-    run.restore(network, steps_per_epoch=len(batches))  # with --resume: as it was when it stopped
-    tensorboard_log.log_graph(network, run)  # for TensorBoard too
+    run.restore(network, steps_per_epoch=len(batches))  # with --resume: what that run had learned
+    tensorboard_log.log_graph(network, run)  # TensorBoard shows it
     network.fit(
         batches,
         validation_data=training.in_batches(validation, batch_size=500),
         initial_epoch=len(run.epochs),  # 0; with --resume those that are done
-        epochs=run.last_epoch(config.epochs),  # fewer where --resume finds that patience ended it
+        epochs=run.last_epoch(config.epochs),  # fewer if --resume names one that patience ended
         shuffle=False,  # the images are in a new order already
         callbacks=[
             training.StartEpoch(batches),  # makes the batches of the epoch, by seed and number
             training.StopOnInfiniteLoss(),  # ends a training that has failed
-            training.StopEarly(run, monitor="val_accuracy", mode="max", patience=config.patience),
             *tensorboard_callbacks(config, run),
-            # Like Keras's ModelCheckpoint, which would forget the best epoch at --resume:
+            # Like Keras's EarlyStopping and ModelCheckpoint, but aware of epochs before --resume:
+            training.StopEarly(run, monitor="val_accuracy", mode="max", patience=config.patience),
             training.KeepBest(run, monitor="val_accuracy", mode="max"),  # writes model.keras
             training.Checkpoint(run),  # writes checkpoint.keras, for --resume, and history.csv
         ],
@@ -174,7 +174,7 @@ def score(
 ) -> dict[str, float | None]:
     """Test the network of the epoch with the highest validation accuracy; return its figures.
 
-    Nothing but validation has chosen it. Among the figures are the mean and variance of the
+    Validation alone has chosen it. Among the figures are the mean and variance of the
     training images as the scaling makes them, and after how many epochs the validation accuracy
     reached each goal.
     """
@@ -193,9 +193,8 @@ def score(
 @lesson  # sets the seed, spreads batches over all devices; Ctrl-C prints the command to resume
 def main(config: Config) -> dict[str, dict[str, float | None]]:
     """Train and test a network on each scaling; return the figures of each test."""
-    # One example is an image (28, 28) with its digit. data/mnist.pkl.gz, or the file that --data
-    # names, has 55,000 to train on, 5,000 others for validation and 10,000 more to test on. In this
-    # lesson none is distorted.
+    # One example is an image (28, 28) with its digit. data/mnist.pkl.gz has 55,000 to train on,
+    # 5,000 others for validation and 10,000 more to test on; --data names another file.
     train, validation, test = digits.load_digits(
         config.data, train_size=config.train_size, test_size=config.test_size
     )

@@ -2,7 +2,7 @@
 
 A strip holds two to five handwritten digits. A batch is one tensor, so its strips are padded on
 the right to the longest of the batch. A mask tells the recurrent layers which steps are padding;
-there the scores say the blank of Connectionist Temporal Classification (CTC), which adds nothing.
+there the network says the blank of Connectionist Temporal Classification (CTC): nothing.
 
     python variable_length_seq.py
     python variable_length_seq.py --no-mask
@@ -13,7 +13,7 @@ strips without an error (greedy decoding), after 2 to 3 minutes of training on 2
 
 It prints the network, loss and error rates of every epoch and of the test, and ten readings beside
 the truth. It writes a folder runs/variable_length_seq/TIME: model.keras, the network of the best
-epoch; history.csv and metrics.json, what it printed; config.json, versions.json, checkpoint.keras;
+epoch; history.csv and metrics.json, the numbers; config.json, versions.json, checkpoint.keras;
 and pictures: learning_curves.png, misread.png, alignment.png, padding.png. Ctrl-C stops the
 training and prints how to go on after the last whole epoch: this command with --resume FOLDER.
 """
@@ -34,8 +34,8 @@ from support.settings import Pixels, RunConfig, Share
 
 PADDING = -1  # no pixel has this value; 0 would be the background
 
-# The highest learning rate of each optimizer, used where --learning-rate names none; --schedule
-# constant takes a quarter of it.
+# The highest learning rate of each optimizer, where --learning-rate names no other; where the
+# schedule is constant, a quarter of it.
 LEARNING_RATES = {
     #           GRU, LSTM  SimpleRNN
     "SGD":     (0.1,       0.03),
@@ -47,10 +47,10 @@ LEARNING_RATES = {
 
 
 class Config(RunConfig):
-    """The settings. Each is an option too: batch_size is --batch-size on the command line.
+    """The settings. Each is an option: batch_size is --batch-size; a bool has --no- before it too.
 
     RunConfig, in support/settings.py, has those of all lessons: seed, data, train_size, test_size,
-    output, start_from, resume, and --predict with its options, to read your own pictures.
+    output, start_from, resume; and predict, model and seen, to read your own pictures.
     """
 
     # Data
@@ -75,8 +75,8 @@ class Config(RunConfig):
     schedule: Literal["one-cycle", "constant"] = "one-cycle"  # how the learning rate changes
     learning_rate: PositiveFloat | None = None  # highest (or constant) one; None: LEARNING_RATES
     warmup: Share = 0.2  # share of the updates in which the rate climbs
-    clip_norm: PositiveFloat | None = 1.0  # longer gradients are shortened to this norm; None: none
-    patience: PositiveInt | None = None  # with constant only: epochs without progress until it ends
+    clip_norm: PositiveFloat | None = 1.0  # longer gradients are cut to this norm; None: never
+    patience: PositiveInt | None = None  # with constant only: epochs without progress that end it
     beam_width: PositiveInt = 20  # candidates that beam search keeps
 
 
@@ -86,7 +86,7 @@ def rnn_seqlab_network(D: int, config: Config, *, labels: int = digits.DIGITS) -
     Args:
         config: the settings under "Network".
         labels: how many there are, without the blank: ten digits. For others, change DIGITS in
-            support/digits.py, up to which labels are taken, and name your file with --data.
+            support/digits.py (labels are 0 to DIGITS - 1), and name your file with --data.
 
     Returns:
         A model from raw pixels (batch, T, D), 0 to 255, or -1 in columns of padding, to logits
@@ -99,7 +99,7 @@ def rnn_seqlab_network(D: int, config: Config, *, labels: int = digits.DIGITS) -
     x = layers.Rescaling(1 / 255)(steps)
     for _ in range(config.depth):
         recurrent = getattr(layers, config.cell)(config.units, return_sequences=True)
-        if config.bidirectional:  # add both directions: half as many numbers as side by side
+        if config.bidirectional:  # their sum has half as many numbers as both side by side
             recurrent = layers.Bidirectional(recurrent, merge_mode="sum")
         # Each layer is handed the mask, because in newer versions of Keras none passes it on.
         x = recurrent(x, mask=mask)  # a step of padding leaves the state as it is
@@ -141,8 +141,8 @@ def in_buckets(compose: digits.Compose, batch_size: int) -> digits.Compose:
 def load_data(config: Config) -> tuple[training.EpochBatches, common.Examples, common.Examples]:
     """Load strips: batches to train on, padded strips for validation, padded strips to test on.
 
-    In every epoch the training digits are distorted anew and composed to new strips. The digits for
-    validation and test are others: they are never distorted, and their strips stay the same.
+    In every epoch the training digits are distorted anew and composed into new strips. Those for
+    validation and test are different ones, never distorted, and their strips stay the same.
     """
     train, validation, test = strips.load_strips(
         config.data,
@@ -160,7 +160,7 @@ def load_data(config: Config) -> tuple[training.EpochBatches, common.Examples, c
     batches = training.EpochBatches(
         train, batch_size=config.batch_size, seed=config.seed, collate=pad
     )
-    # Strips to validate and to test are padded to one length. With the mask that changes nothing.
+    # Strips to validate and test on are padded to one length, which the mask makes harmless.
     validation, test = (common.Examples(pad(part.x), part.y) for part in (validation, test))
     return batches, validation, test
 
@@ -171,18 +171,18 @@ def main(config: Config) -> dict[str, float]:
     # One example is a strip of T columns of 28 pixels, (T, 28), with the labels of its two to five
     # digits: digit + 1, because 0 is the blank; 0 also pads the labels. data/mnist.pkl.gz, or the
     # file that --data names, makes 15,714 strips to train on (of 55,000 digits), 1,429 for
-    # validation (of 5,000 other digits) and 2,000 to test on (of 10,000 more).
+    # validation (of 5,000 other digits) and 2,000 to test on (of 10,000 more, not all used).
     batches, validation, test = load_data(config)
 
     network = rnn_seqlab_network(test.x.shape[2], config)
     saved.start_from(config.start_from, network)  # its weights, if --start-from names a file
     config = common.with_learning_rate(config, LEARNING_RATES)  # or --learning-rate
     network.compile(
-        # One cycle: the learning rate begins at a 25th of the highest, climbs in a line during
+        # One cycle: the learning rate begins at a 25th of the highest, climbs linearly during
         # `warmup`, and falls along a cosine to 0 at the last update. Constant: it never changes.
         optimizer=common.optimizer(config, updates=config.epochs * len(batches)),
-        # Minus the logarithm of the probability of the labels, summed over all ways to spread them
-        # over the steps. It takes logits, and in Keras class 0 is always the blank.
+        # Minus the logarithm of the probability of the labels, which is a sum over all ways to put
+        # them on the steps. It takes logits, and in Keras class 0 is always the blank.
         loss=keras.losses.CTC(),
         # Both by greedy decoding, see below: the labels to insert, delete or change, as a share of
         # the true labels; and the share of strips with any error.
@@ -192,20 +192,20 @@ def main(config: Config) -> dict[str, float]:
     run = run_folder.open_run(__file__, config)  # makes runs/variable_length_seq/TIME
     network.summary()
     print(f"padding: {training.padding_share(batches):.1%} of the timesteps of the first epoch")
-    run.restore(network, steps_per_epoch=len(batches))  # with --resume: as it was when it stopped
+    run.restore(network, steps_per_epoch=len(batches))  # with --resume: what that run had learned
     network.fit(
         batches,
         validation_data=training.in_batches(validation, batch_size=500),
         initial_epoch=len(run.epochs),  # 0; with --resume those that are done
-        epochs=run.last_epoch(config.epochs),  # fewer where --resume finds that patience ended it
+        epochs=run.last_epoch(config.epochs),  # fewer if --resume names one that patience ended
         shuffle=False,  # the batches are in a new order already
         callbacks=[
             training.StartEpoch(batches),  # composes the strips of the epoch, by seed and number
             training.StopOnInfiniteLoss(),  # ends a training that has failed
+            # Like Keras's EarlyStopping and ModelCheckpoint, but aware of epochs before --resume:
             training.StopEarly(
                 run, monitor="val_label_error_rate", mode="min", patience=config.patience
             ),
-            # Like Keras's ModelCheckpoint, which would forget the best epoch at --resume:
             training.KeepBest(run, monitor="val_label_error_rate", mode="min"),  # model.keras
             training.Checkpoint(run),  # writes checkpoint.keras, for --resume, and history.csv
         ],
@@ -213,7 +213,7 @@ def main(config: Config) -> dict[str, float]:
     )
 
     # Here the test strips are used for the first time, by the network of the epoch with the lowest
-    # label error rate in validation: nothing else has chosen it.
+    # label error rate in validation. Validation alone has chosen it.
     network = run.best(network)
     figures = network.evaluate(test.x, test.y, batch_size=500, verbose=0, return_dict=True)
     # How logits become labels: greedy decoding takes the best class of every step, merges repeats
