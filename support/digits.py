@@ -13,7 +13,7 @@ import common
 import keras
 import numpy as np
 
-DIGITS = 10
+DIGITS = 10  # classes that a label may name; for other data, change it here
 MOST_IMAGES = 1_000_000
 BLOCK = 1000  # images that are distorted together, at most
 
@@ -121,12 +121,12 @@ def _digit_images(where: str, x: object, y: object) -> common.Examples:
 
 
 def check_digits(where: str, labels: np.ndarray) -> None:
-    """Raise DataError if a label is not a digit from 0 to 9."""
+    """Raise DataError if a label is not one of the digits."""
     wrong = ~((labels >= 0) & (labels < DIGITS) & (labels % 1 == 0))
     if wrong.any():
         index = int(wrong.argmax())
         raise common.DataError(
-            f"{where}: {labels[index]} at index {index} is not a digit from 0 to 9"
+            f"{where}: {labels[index]} at index {index} is not a digit from 0 to {DIGITS - 1}"
         )
 
 
