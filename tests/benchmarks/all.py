@@ -52,7 +52,7 @@ def printed(command: str) -> list[str]:
 def save(name: str, table: dict) -> None:
     """Write a table."""
     with common.written_beside(figures.FOLDER / f"{name}.json") as path:
-        path.write_text(json.dumps(table, indent=1) + "\n")
+        path.write_text(figures.dumped(table) + "\n")
 
 
 def minutes(seconds: float) -> str:

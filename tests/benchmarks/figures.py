@@ -78,6 +78,17 @@ def load(name: str) -> dict:
     return json.loads((FOLDER / f"{name}.json").read_text())
 
 
+def dumped(value: object, depth: int = 0) -> str:
+    """Write a table as JSON, a line for each run and for the settings of each command."""
+    if not isinstance(value, dict | list) or (depth > 1 and "[" not in json.dumps(value)):
+        return json.dumps(value)
+    pairs = value.items() if isinstance(value, dict) else enumerate(value)
+    key = (lambda name: f"{json.dumps(name)}: ") if isinstance(value, dict) else (lambda name: "")
+    inner = ",\n".join(" " * (depth + 1) + key(name) + dumped(v, depth + 1) for name, v in pairs)
+    start, end = "{}" if isinstance(value, dict) else "[]"
+    return f"{start}\n{inner}\n{' ' * depth}{end}"
+
+
 def names() -> list[str]:
     """Name all tables."""
     return sorted(path.stem for path in FOLDER.glob("*.json"))
