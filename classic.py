@@ -31,7 +31,7 @@ from pydantic import PositiveFloat, PositiveInt
 
 from support import command_line, digits, report, run_folder, saved, training
 from support.lesson import lesson
-from support.settings import Pixels, RunConfig, Share
+from support.settings import BelowOne, Pixels, RunConfig
 
 # The highest learning rate of each optimizer, where --learning-rate names no other; where the
 # schedule is constant, a quarter of it. A SimpleRNN has no gates that protect its state, and so it
@@ -54,7 +54,7 @@ class Config(RunConfig):
     """
 
     # Data
-    distortion: Share = 0.2  # most that a digit is turned (radians), stretched and slanted
+    distortion: BelowOne = 0.2  # most that a digit is turned (radians), stretched and slanted
     shift: Pixels = 0.5  # most that a digit moves, in pixels
     elastic: Pixels = 0.0  # how far parts of a digit move on their own, in pixels
     # Network
@@ -62,7 +62,7 @@ class Config(RunConfig):
     units: PositiveInt = 128  # numbers in the state of each recurrent layer
     depth: PositiveInt = 1  # recurrent layers, one on top of the other
     bidirectional: bool = False  # read the rows in both directions
-    dropout: Share = 0.0  # share of each recurrent layer's outputs dropped in training
+    dropout: BelowOne = 0.0  # share of each recurrent layer's outputs dropped in training
     update_bias: float = 1.0  # of a GRU's update gate at first; more of it is a longer memory
     # Training
     epochs: PositiveInt = 3  # times that the network sees every training image
@@ -70,7 +70,7 @@ class Config(RunConfig):
     optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Muon"  # as Keras names them
     schedule: Literal["one-cycle", "constant"] = "one-cycle"  # how the learning rate changes
     learning_rate: PositiveFloat | None = None  # highest (or constant) one; None: LEARNING_RATES
-    warmup: Share = 0.3  # share of the updates in which the rate climbs
+    warmup: BelowOne = 0.3  # share of the updates in which the rate climbs
     clip_norm: PositiveFloat | None = 1.0  # longer gradients are cut to this norm; None: never
     patience: PositiveInt | None = None  # with constant only: epochs without progress that end it
 

@@ -31,7 +31,7 @@ from pydantic import PositiveFloat, PositiveInt
 
 from support import command_line, ctc, digits, report, run_folder, saved, strips, training
 from support.lesson import lesson
-from support.settings import Pixels, RunConfig, Share
+from support.settings import BelowOne, Pixels, RunConfig
 
 # The highest learning rate of each optimizer, where --learning-rate names no other; where the
 # schedule is constant, a quarter of it. In the first epoch the network learns to say nothing but
@@ -55,7 +55,7 @@ class Config(RunConfig):
 
     # Data
     digits: PositiveInt = 5  # digits on a strip
-    distortion: Share = 0.1  # most that a digit is turned (radians), stretched and slanted
+    distortion: BelowOne = 0.1  # most that a digit is turned (radians), stretched and slanted
     shift: Pixels = 1.0  # most that a digit moves, in pixels
     elastic: Pixels = 0.0  # how far parts of a digit move on their own, in pixels
     # Network
@@ -64,14 +64,14 @@ class Config(RunConfig):
     depth: PositiveInt = 2  # recurrent layers, one on top of the other
     bidirectional: bool = True  # read the strip in both directions
     columns: PositiveInt = 4  # columns of the strip that make one step
-    dropout: Share = 0.0  # share of each recurrent layer's outputs dropped in training
+    dropout: BelowOne = 0.0  # share of each recurrent layer's outputs dropped in training
     # Training and test
     epochs: PositiveInt = 7  # times that the network sees every training digit
     batch_size: PositiveInt = 64  # strips per weight update
     optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Muon"  # as Keras names them
     schedule: Literal["one-cycle", "constant"] = "one-cycle"  # how the learning rate changes
     learning_rate: PositiveFloat | None = None  # highest (or constant) one; None: LEARNING_RATES
-    warmup: Share = 0.2  # share of the updates in which the rate climbs
+    warmup: BelowOne = 0.2  # share of the updates in which the rate climbs
     clip_norm: PositiveFloat | None = 1.0  # longer gradients are cut to this norm; None: never
     patience: PositiveInt | None = None  # with constant only: epochs without progress that end it
     beam_width: PositiveInt = 20  # candidates that beam search keeps

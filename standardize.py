@@ -37,7 +37,7 @@ import classic
 from support import command_line, digits, report, run_folder, saved, tensorboard_log, training
 from support.lesson import lesson
 from support.run_folder import Run
-from support.settings import RunConfig, Share
+from support.settings import BelowOne, RunConfig
 
 SCALINGS = "raw", "unit", "standardized"
 GOALS = 0.97, 0.985  # validation accuracies, to compare how soon they are reached
@@ -68,14 +68,14 @@ class Config(RunConfig):
     units: PositiveInt = 112  # numbers in the state of each recurrent layer
     depth: PositiveInt = 1  # recurrent layers, one on top of the other
     bidirectional: bool = False  # read the rows in both directions
-    dropout: Share = 0.0  # share of each recurrent layer's outputs dropped in training
+    dropout: BelowOne = 0.0  # share of each recurrent layer's outputs dropped in training
     # Training
     epochs: PositiveInt = 3  # times that the network sees every training image
     batch_size: PositiveInt = 128  # images per weight update
     optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Adam"  # as Keras names them
     schedule: Literal["one-cycle", "constant"] = "one-cycle"  # how the learning rate changes
     learning_rate: PositiveFloat | None = None  # highest (or constant) one; None: LEARNING_RATES
-    warmup: Share = 0.3  # share of the updates in which the rate climbs
+    warmup: BelowOne = 0.3  # share of the updates in which the rate climbs
     clip_norm: PositiveFloat | None = 1.0  # longer gradients are cut to this norm; None: never
     patience: PositiveInt | None = None  # with constant only: epochs without progress that end it
 

@@ -30,7 +30,7 @@ from pydantic import PositiveFloat, PositiveInt
 
 from support import command_line, ctc, digits, report, run_folder, saved, strips, training
 from support.lesson import lesson
-from support.settings import Pixels, RunConfig, Share
+from support.settings import BelowOne, Pixels, RunConfig
 
 PADDING = -1  # no pixel has this value; 0 would be the background
 
@@ -57,7 +57,7 @@ class Config(RunConfig):
     shortest: PositiveInt = 2  # fewest digits on a strip
     longest: PositiveInt = 5  # most digits on a strip
     buckets: bool = True  # strips of similar length in one batch, to pad less
-    distortion: Share = 0.15  # most that a digit is turned (radians), stretched and slanted
+    distortion: BelowOne = 0.15  # most that a digit is turned (radians), stretched and slanted
     shift: Pixels = 1.0  # most that a digit moves, in pixels
     elastic: Pixels = 0.0  # how far parts of a digit move on their own, in pixels
     # Network
@@ -67,14 +67,14 @@ class Config(RunConfig):
     depth: PositiveInt = 2  # recurrent layers, one on top of the other
     bidirectional: bool = True  # read the strip in both directions
     columns: PositiveInt = 4  # columns of the strip that make one step
-    dropout: Share = 0.0  # share of each recurrent layer's outputs dropped in training
+    dropout: BelowOne = 0.0  # share of each recurrent layer's outputs dropped in training
     # Training and test
     epochs: PositiveInt = 7  # times that the network sees every training digit
     batch_size: PositiveInt = 64  # strips per weight update
     optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Muon"  # as Keras names them
     schedule: Literal["one-cycle", "constant"] = "one-cycle"  # how the learning rate changes
     learning_rate: PositiveFloat | None = None  # highest (or constant) one; None: LEARNING_RATES
-    warmup: Share = 0.2  # share of the updates in which the rate climbs
+    warmup: BelowOne = 0.2  # share of the updates in which the rate climbs
     clip_norm: PositiveFloat | None = 1.0  # longer gradients are cut to this norm; None: never
     patience: PositiveInt | None = None  # with constant only: epochs without progress that end it
     beam_width: PositiveInt = 20  # candidates that beam search keeps

@@ -8,11 +8,9 @@ import contextlib
 import os
 import re
 import shutil
-import socket
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -24,7 +22,7 @@ import keras
 _ADDRESSES = "KERAS_DISTRIBUTION_JOB_ADDRESSES"
 _PROCESSES = "KERAS_DISTRIBUTION_NUM_PROCESSES"
 _PROCESS = "KERAS_DISTRIBUTION_PROCESS_ID"
-LONGEST_WAIT = 240.0  # seconds of the first for the others; after 300, JAX would end it with a dump
+LONGEST_WAIT = 240.0  # seconds for each other; after 300, JAX would end a process with a dump
 
 
 class WorkDone(BaseException):
@@ -49,7 +47,6 @@ def join(*, seed: int, output: Path, resume: Path | None) -> Iterator[dict[str, 
 
     Raises:
         SettingError: the variables are incomplete, or the backend is not JAX.
-        TrainingError: the first process cannot be reached within a minute.
     """
     if any(name in os.environ for name in (_ADDRESSES, _PROCESSES, _PROCESS)):
         _connect(seed)
@@ -72,7 +69,7 @@ def _connect(seed: int) -> None:
     addresses, number, index = map(os.environ.get, (_ADDRESSES, _PROCESSES, _PROCESS))
     _check_process_variables(addresses, number, index)
     common.set_seed(seed)  # the same in all, without asking each other
-    message = f"the other processes did not come in {LONGEST_WAIT:.0f} seconds: start all, or none"
+    message = f"not all {number} processes came in {LONGEST_WAIT:.0f} seconds: start all, or none"
     stderr = os.dup(2)  # what is written to the usual one is held back below
 
     def give_up() -> None:
@@ -81,11 +78,9 @@ def _connect(seed: int) -> None:
 
     giving_up = threading.Timer(LONGEST_WAIT, give_up)
     giving_up.daemon = True
+    giving_up.start()
     if process_id() == 0:
         print(f"waiting for the other processes, {number} in all", flush=True)
-        giving_up.start()
-    else:
-        _wait_for_the_first(addresses.split(",")[0])
     try:
         keras.distribution.initialize()
         with common.hold_back_output(), keras.distribution.DataParallel().scope():
@@ -100,38 +95,18 @@ def _check_process_variables(addresses: str | None, number: str | None, index: s
             f"{_ADDRESSES} and its like are set, but the {keras.backend.backend()} "
             f"backend trains in one process: set KERAS_BACKEND=jax, or unset them"
         )
-    for name, value in (_ADDRESSES, addresses), (_PROCESSES, number), (_PROCESS, index):
-        if value is None:
-            raise common.SettingError(
-                f"{name} is not set, but other KERAS_DISTRIBUTION_ variables are"
-            )
-    if not re.fullmatch(r"[^,]+:\d+(,[^,]+:\d+)*", addresses):
-        raise common.SettingError(f"{_ADDRESSES}={addresses}: expected HOST:PORT[,HOST:PORT]")
-    if not (number.isdecimal() and index.isdecimal() and int(index) < int(number)):
+    for name, value, form, expected in (
+        (_ADDRESSES, addresses, r"[^,]+:\d+(,[^,]+:\d+)*", "HOST:PORT[,HOST:PORT]"),
+        (_PROCESSES, number, r"\d+", "how many processes there are"),
+        (_PROCESS, index, r"\d+", "the number of this process, counted from 0"),
+    ):
+        if not re.fullmatch(form, value or ""):
+            raise common.SettingError(f"{name} is {value or 'not set'}; expected {expected}")
+    if int(index) >= int(number) or addresses.count(",") + 1 not in (1, int(number)):
         raise common.SettingError(
-            f"{_PROCESSES}={number}, {_PROCESS}={index}: expected a number "
-            f"of processes and one below it, counted from 0"
+            f"{_ADDRESSES}={addresses}, {_PROCESSES}={number}, {_PROCESS}={index}: expected the "
+            f"address of the first process or those of all, and a process below the number of all"
         )
-    if addresses.count(",") and addresses.count(",") + 1 != int(number):
-        raise common.SettingError(
-            f"{_ADDRESSES} names {addresses.count(',') + 1} processes, "
-            f"{_PROCESSES} is {number}: name the first, or all"
-        )
-
-
-def _wait_for_the_first(address: str, seconds: float = 60) -> None:
-    host, port = address.rsplit(":", 1)
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            socket.create_connection((host, int(port)), timeout=5).close()
-            return
-        except (OSError, OverflowError) as error:
-            if time.monotonic() > end:
-                raise common.TrainingError(
-                    f"the first process can't be reached at {address} ({error})"
-                ) from None
-            time.sleep(0.2)
 
 
 def process_id() -> int:

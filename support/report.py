@@ -237,9 +237,9 @@ def comparison(
         metrics: the figures of each test, by scaling.
         goals: validation accuracies, in the metrics `epochs_to_GOAL`.
     """
+    histories = {scaling: run.history for scaling, run in runs.items()}
+    plots.comparison(histories, whole.folder / "learning_curves.png")
     run_folder.write_json(metrics, whole.folder / "metrics.json")
-    with common.written_beside(whole.folder / run_folder.LAST_FILE) as path:
-        plots.comparison({scaling: run.history for scaling, run in runs.items()}, path)
     names = "  ".join(f"epochs to {goal:.1%}" for goal in goals)
     print(f"\nscaling       input mean  variance  {names}  test accuracy  seconds")
     for scaling, figures in metrics.items():
@@ -251,11 +251,10 @@ def comparison(
 
 
 def finish(run: Run, metrics: dict[str, float]) -> dict[str, float]:
-    """Write metrics.json and learning_curves.png, say where they are, return the metrics."""
+    """Write learning_curves.png and, last, metrics.json; say where they are; return the metrics."""
+    plots.learning_curves(run.history, run.folder / "learning_curves.png")
     metrics = metrics | run.state
     run_folder.write_json(metrics, run.folder / "metrics.json")
-    with common.written_beside(run.folder / run_folder.LAST_FILE) as path:
-        plots.learning_curves(run.history, path)
     print(f"\ntrained in {run.seconds:.1f} s")
     print(f"wrote {run.folder}")
     return metrics

@@ -21,8 +21,7 @@ import numpy as np
 from support import devices
 from support.settings import RunConfig
 
-SECONDS = "training_seconds"  # in metrics.json, during the training too
-LAST_FILE = "learning_curves.png"  # written when all others are
+SECONDS, STOPPED = "training_seconds", "stopped"  # in metrics.json, during the training too
 
 
 class Run:
@@ -53,7 +52,7 @@ class Run:
     @property
     def state(self) -> dict[str, float | bool]:
         """What metrics.json says of the training: its seconds, and whether it stopped early."""
-        return {SECONDS: round(self.seconds, 1)} | ({"stopped": True} if self.stopped else {})
+        return {SECONDS: round(self.seconds, 1)} | ({STOPPED: True} if self.stopped else {})
 
     def interrupt(self, number: int, frame: FrameType | None) -> None:
         """Handle Ctrl-C: remember it, as Keras may drop the exception, and raise Interrupted."""
@@ -87,7 +86,7 @@ class Run:
             if not (self.folder / "model.keras").exists():
                 raise ValueError("model.keras is missing")
             self.seconds = state[SECONDS]
-            self.stopped = state.get("stopped", False) and done == len(rows)
+            self.stopped = state.get(STOPPED, False) and done == len(rows)
             self.epochs = [
                 {name: float(row[name]) for name in row if name != "epoch"} for row in rows[:done]
             ]
@@ -117,11 +116,10 @@ class Run:
     def best(self, network: keras.Model) -> keras.Model:
         """Return the network of the best epoch, from model.keras, compiled as `network` is.
 
-        It is on one device, where several trained it; of several processes, the first alone goes
-        on, and the others leave `processes.join` here.
+        It is on one device, where several trained it. See `devices.go_on_alone`.
         """
         compiled = network.get_compile_config()
-        devices.alone()
+        devices.go_on_alone()
         best = keras.saving.load_model(self.folder / "model.keras")
         best.compile_from_config(compiled)
         return best
@@ -223,5 +221,6 @@ def _check_resumable(folder: Path, script: str, now: dict) -> None:
     if different:
         differences = ", ".join(f"{name} {before[name]}, not {now[name]}" for name in different)
         raise common.SettingError(f"--resume {folder}: that run began with {differences}")
-    if (folder / LAST_FILE).exists():
-        raise common.SettingError(f"--resume {folder}: that run is finished")
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # `restore` says what is damaged
+        if json.loads((folder / "metrics.json").read_text()).keys() - {SECONDS, STOPPED}:
+            raise common.SettingError(f"--resume {folder}: that run is finished")

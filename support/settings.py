@@ -9,7 +9,7 @@ import pydantic
 from pydantic import Field, PositiveInt
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Share = Annotated[float, Field(ge=0, lt=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Pixels = Annotated[float, Field(ge=0, le=1000)]
 
 

@@ -1,8 +1,6 @@
-"""support/processes.py: variables that cannot work, a first process that is not there."""
+"""support/processes.py: variables that cannot work; who goes on alone."""
 
-import socket
-
-from common import SettingError, TrainingError
+from common import SettingError
 
 import keras
 import pytest
@@ -19,10 +17,10 @@ VARIABLES = ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
         ((None, "2", "0"), "JOB_ADDRESSES is not set"),
         (("localhost", "2", "0"), "expected HOST:PORT"),
         (("localhost:1,", "2", "0"), "expected HOST:PORT"),
-        (("localhost:1", "two", "0"), "NUM_PROCESSES=two"),
+        (("localhost:1", "two", "0"), "NUM_PROCESSES is two"),
         (("localhost:1", "2", "2"), "PROCESS_ID=2: expected"),
-        (("localhost:1", "2", "-1"), "PROCESS_ID=-1: expected"),
-        (("a:1,b:1,c:1", "2", "0"), "names 3 processes, KERAS_DISTRIBUTION_NUM_PROCESSES is 2"),
+        (("localhost:1", "2", "-1"), "PROCESS_ID is -1"),
+        (("a:1,b:1,c:1", "2", "0"), "NUM_PROCESSES=2, .*_PROCESS_ID=0: expected the address"),
     ],
 )
 def test_wrong_variables_are_named(values, message, tmp_path, monkeypatch):
@@ -37,14 +35,6 @@ def test_wrong_variables_are_named(values, message, tmp_path, monkeypatch):
         pass
 
 
-def test_a_first_process_that_is_not_there(monkeypatch):
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-        with pytest.raises(TrainingError, match=f"can't be reached at {address}"):
-            processes._wait_for_the_first(address, seconds=0.5)
-
-
 def test_the_others_leave_where_the_first_goes_on_alone(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(processes, "_connect", lambda seed: None)
     for process, reached in ("0", ["before", "after"]), ("1", ["before"]):
@@ -53,7 +43,7 @@ def test_the_others_leave_where_the_first_goes_on_alone(tmp_path, monkeypatch, c
         with processes.join(seed=0, output=tmp_path, resume=None) as folders:
             print("printed by", process)
             steps.append("before")
-            devices.alone()
+            devices.go_on_alone()
             steps.append("after")
         assert steps == reached
         assert (folders["output"] == tmp_path) == (process == "0")

@@ -168,7 +168,7 @@ def test_a_labeller_is_scored_as_a_whole_and_by_length(tmp_path, capsys, monkeyp
     assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", *pictures}
 
 
-def test_the_last_file_of_a_run_is_the_picture_of_its_history(tmp_path, capsys):
+def test_the_last_file_of_a_run_holds_its_figures(tmp_path, capsys):
     run = trained(tmp_path)
     metrics = report.finish(run, {"test_loss": 0.5})
     assert metrics == {"test_loss": 0.5, "training_seconds": 1.2}

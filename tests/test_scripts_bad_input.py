@@ -54,7 +54,7 @@ def test_bad_settings_end_with_one_message_and_exit_code_2(
     [
         (r"units: PositiveInt = \d+", "units: PositiveInt = 0", "greater than 0"),
         (r"(learning_rate: .*) = \S+", r"\1 = float('nan')", "finite number"),
-        (r"dropout: Share = \S+", "dropout: Share = 1", "less than 1"),
+        (r"dropout: BelowOne = \S+", "dropout: BelowOne = 1", "less than 1"),
         (r'(cell: Literal.*) = "\w+"', r'\1 = "Foo"', "'SimpleRNN', 'GRU' or 'LSTM'"),
         (r"units: PositiveInt = \d+", "unit: PositiveInt = 3", "no setting 'units'"),
     ],

@@ -295,7 +295,6 @@ def test_damaged_files_of_a_run_are_named(call, finished, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished("classic"), folder)
     (folder / "metrics.json").write_text('{"training_seconds": 1}')
-    (folder / "learning_curves.png").unlink()
     (folder / "checkpoint.keras").write_bytes(b"PK")
     with pytest.raises(DataError, match="its files are damaged"):
         call("classic", resume=folder)
