@@ -38,10 +38,10 @@ PADDING = -1  # no pixel has this value; 0 would be the background
 # schedule is constant, a quarter of it.
 LEARNING_RATES = {
     #           GRU, LSTM  SimpleRNN
-    "SGD":     (0.1,       0.03),
-    "RMSprop": (0.003,     0.001),
-    "Adam":    (0.004,     0.001),
-    "AdamW":   (0.004,     0.001),
+    "SGD":     (1.0,       0.3),
+    "RMSprop": (0.004,     0.002),
+    "Adam":    (0.006,     0.004),
+    "AdamW":   (0.006,     0.004),
     "Muon":    (0.0045,    0.0045),
 }  # fmt: skip
 
