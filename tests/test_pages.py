@@ -112,6 +112,20 @@ def test_every_table_is_shown_once():
     assert sorted(shown) == figures.names()
 
 
+def test_figures_of_other_settings_than_those_of_today_are_named():
+    """Whether there are any is not asked here: defaults are for users to change."""
+    stale = importlib.import_module("tests.benchmarks.all").stale
+    command = "classic.py --units 7"
+    row = {"command": command, "settings": figures.settings(command)}
+    row["runs"] = [{"seed": seed} for seed in (0, 1, 2)]
+    printed = {"of": {command: row["settings"]}, "printed": ["| a table |"]}
+    assert stale({"rows": [row]}) == stale(printed) == stale({"overview": []}) == []
+    row["settings"] |= {"units": 8, "gone": 1}
+    different = [f"{command}: units 8, now 7, gone 1, now None"]
+    assert stale({"rows": [row]}) == stale(printed) == different
+    assert stale({"rows": [row | {"runs": []}]}) == [*different, "not all of it was measured"]
+
+
 def test_the_time_to_accuracy_is_that_of_what_the_benchmark_trains():
     tasks = time_to_accuracy.TASKS.values()
     commands = [task.ours for task in tasks]
