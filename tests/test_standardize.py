@@ -1,13 +1,9 @@
 """standardize.py: the scale of the input, and what TensorBoard shows of a training."""
 
 import csv
+import functools
 import json
 import re
-import subprocess
-import sys
-import time
-import urllib.parse
-import urllib.request
 
 import common
 
@@ -106,123 +102,66 @@ def test_the_table_tells_how_soon_a_goal_was_reached(folder, tmp_path, monkeypat
 
 
 @pytest.fixture(scope="module")
-def ask(folder):
-    """Start TensorBoard on the run; give a function that asks it, as a browser does."""
+def shown(folder):
+    """A function that reads what TensorBoard shows of a scaling, or of a part of its folder."""
     if not TENSORFLOW:
         pytest.skip("what TensorBoard shows is written by TensorFlow")
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", folder]
-    server = subprocess.Popen(
-        [*command, "--host", "127.0.0.1", "--port", "0"], stderr=subprocess.PIPE, text=True
-    )
-    address = None
-    for line in server.stderr:
-        if found := re.search(r"http://127\.0\.0\.1:\d+/", line):
-            address = found[0]
-            break
+    from tensorboard.backend.event_processing import event_accumulator
 
-    def ask(path, **query):
-        url = f"{address}data/{path}?{urllib.parse.urlencode(query)}"
-        with urllib.request.urlopen(url, timeout=30) as answer:
-            return answer.read()
+    @functools.cache
+    def shown(scaling, part="."):
+        path = str(folder / scaling / part)
+        return event_accumulator.EventAccumulator(path, size_guidance={"tensors": 0}).Reload()
 
-    try:
-        assert address
-        deadline = time.monotonic() + 60
-        complete = {f"{scaling}{part}" for scaling in SCALINGS for part in PARTS}
-        while time.monotonic() < deadline:  # the server reads the files in the background
-            tags = json.loads(ask("plugin/scalars/tags"))
-            images = json.loads(ask("plugin/images/tags"))
-            if set(tags) == complete and len(images) == len(SCALINGS):
-                break
-            time.sleep(0.5)
-        yield ask
-    finally:
-        server.terminate()
-        server.communicate(timeout=30)
+    return shown
 
 
-PARTS = "", "/batches", "/train", "/validation"
+def scalars(events, tag):
+    """The steps and the values of a tag."""
+    from tensorboard.util import tensor_util
 
-
-@pytest.mark.slow
-def test_it_shows_the_runs(ask):
-    runs = json.loads(ask("runs"))
-    assert sorted(runs) == sorted(f"{scaling}{part}" for scaling in SCALINGS for part in PARTS)
+    events = events.Tensors(tag)
+    values = [float(tensor_util.make_ndarray(event.tensor_proto)) for event in events]
+    return [event.step for event in events], values
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scaling", SCALINGS)
-def test_its_scalars_are_those_of_the_history(scaling, ask, folder):
+def test_scalars_are_those_of_the_history(scaling, shown, folder):
     with (folder / scaling / "history.csv").open() as file:
         history = list(csv.DictReader(file))
-    names = {
-        ("train", "loss"): "loss",
-        ("train", "accuracy"): "accuracy",
-        ("validation", "loss"): "val_loss",
-        ("validation", "accuracy"): "val_accuracy",
-    }
-    for (part, tag), column in names.items():
-        run = f"{scaling}/{part}"
-        shown = json.loads(ask("plugin/scalars/scalars", run=run, tag=f"epoch_{tag}"))
-        assert [step for _, step, _ in shown] == [0, 1]
-        assert [value for _, _, value in shown] == pytest.approx(
-            [float(row[column]) for row in history], rel=1e-6
-        )
-    tags = json.loads(ask("plugin/scalars/tags"))
-    assert "epoch_learning_rate" in tags[f"{scaling}/train"]
-    for tag in "batch_loss", "batch_accuracy", "batch_learning_rate":
-        shown = json.loads(ask("plugin/scalars/scalars", run=f"{scaling}/batches", tag=tag))
-        assert [step for _, step, _ in shown] == [10, 20, 30]
+    for part, name, column in (
+        ("train", "loss", "loss"),
+        ("train", "accuracy", "accuracy"),
+        ("validation", "loss", "val_loss"),
+        ("validation", "accuracy", "val_accuracy"),
+    ):
+        steps, values = scalars(shown(scaling, part), f"epoch_{name}")
+        assert steps == [0, 1]
+        assert values == pytest.approx([float(row[column]) for row in history], rel=1e-6)
+    for name in "loss", "accuracy", "learning_rate":
+        assert scalars(shown(scaling, "batches"), f"batch_{name}")[0] == [10, 20, 30]
     metrics = json.loads((folder / scaling / "metrics.json").read_text())
-    ((_, _, accuracy),) = json.loads(
-        ask("plugin/scalars/scalars", run=scaling, tag="test_accuracy")
-    )
-    assert accuracy == pytest.approx(metrics["test_accuracy"], rel=1e-6)
-
-
-@pytest.mark.slow
-def test_its_histograms_are_named_alike_in_all_runs(ask):
-    tags = json.loads(ask("plugin/histograms/tags"))
-    names = {
-        f"classif_rnn_network/{weight}/histogram"
-        for weight in ("gru/gru_cell/kernel", "gru/gru_cell/recurrent_kernel", "logits/bias")
-    }
-    for scaling in SCALINGS:
-        assert names <= set(tags[f"{scaling}/train"])
-
-
-@pytest.mark.slow
-def test_its_images_are_the_pictures_of_the_run(ask):
-    tags = json.loads(ask("plugin/images/tags"))
-    for scaling in SCALINGS:
-        assert set(tags[scaling]) == {"confusion_matrix", "misread", "learning_curves"}
-        (image,) = json.loads(
-            ask("plugin/images/images", run=scaling, tag="confusion_matrix", sample=0)
-        )
-        query = dict(urllib.parse.parse_qsl(image["query"]))
-        picture = ask("plugin/images/individualImage", **query)
-        assert picture.startswith(b"\x89PNG")
+    for name in tensorboard_log.FIGURES_SHOWN:
+        assert scalars(shown(scaling), name)[1] == pytest.approx([metrics[name]], rel=1e-6)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scaling", SCALINGS)
-def test_its_graph_is_the_network(scaling, ask):
-    graph = ask(
-        "plugin/graphs/graph", run=f"{scaling}/train", tag="keras", conceptual="true"
-    ).decode()
-    kinds = re.findall(r'keras_class".*?s: "(\w+)"', graph, re.DOTALL)
-    scale = "Normalization" if scaling == "standardized" else "Rescaling"
-    assert kinds == ["InputLayer", scale, "GRU", "Dense"]
+def test_weights_are_named_alike_in_all_runs_and_pictures_are_those_of_the_run(scaling, shown):
+    tags = set(shown(scaling, "train").Tags()["tensors"])
+    weights = "gru/gru_cell/kernel", "gru/gru_cell/recurrent_kernel", "logits/bias"
+    assert {f"classif_rnn_network/{weight}/histogram" for weight in weights} <= tags
+    for picture in "confusion_matrix", "misread", "learning_curves":
+        (event,) = shown(scaling).Tensors(picture)
+        assert event.tensor_proto.string_val[2].startswith(b"\x89PNG")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scaling", SCALINGS)
-def test_its_other_graph_is_that_of_the_operations(scaling, ask):
+def test_the_graph_is_that_of_the_operations(scaling, shown):
     """It is the one that the tab opens on, before one chooses a tag."""
-    info = json.loads(ask("plugin/graphs/info"))
-    assert info[f"{scaling}/train"]["run_graph"]
-    graph = ask("plugin/graphs/graph", run=f"{scaling}/train", conceptual="false").decode()
-    nodes = dict(re.findall(r'name: "([^"]+)"\s+op: "(\w+)"', graph))
+    nodes = {node.name: node.op for node in shown(scaling, "train").Graph().node}
     assert nodes["pixels"] == "Placeholder"
     scale = "normalization" if scaling == "standardized" else "rescaling"
     assert any(scale in name for name in nodes)
@@ -232,28 +171,17 @@ def test_its_other_graph_is_that_of_the_operations(scaling, ask):
 
 
 @pytest.mark.slow
-def test_its_hparams_are_the_settings_with_their_result(ask, folder):
-    experiment = json.loads(ask("plugin/hparams/experiment", request='{"experimentName": ""}'))
-    columns = [setting["name"] for setting in experiment["hparamInfos"]]
-    assert columns == sorted(tensorboard_log.SETTINGS_SHOWN)
-    metric = {"group": "", "tag": "test_accuracy"}
-    assert [info["name"]["tag"] for info in experiment["metricInfos"]] == list(
-        tensorboard_log.FIGURES_SHOWN
-    )
-    query = {"allowedStatuses": ["STATUS_SUCCESS"], "colParams": [{"metric": metric}]}
-    query |= {"experimentName": "", "startIndex": 0, "sliceSize": 10}
-    groups = json.loads(ask("plugin/hparams/session_groups", request=json.dumps(query)))
-    names = {f"{scaling} {folder.name}" for scaling in SCALINGS}
-    assert {group["name"] for group in groups["sessionGroups"]} == names
-    shown = {
-        group["hparams"]["scaling"]: next(
-            value["value"] for value in group["metricValues"] if value["name"] == metric
-        )
-        for group in groups["sessionGroups"]
-    }
-    assert shown == pytest.approx(
-        {
-            scaling: json.loads((folder / scaling / "metrics.json").read_text())["test_accuracy"]
-            for scaling in SCALINGS
-        }
-    )
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_a_row_of_the_table_has_the_settings(scaling, shown, folder):
+    from tensorboard.plugins.hparams import metadata
+
+    content = shown(scaling).SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    start = metadata.parse_session_start_info_plugin_data(content)
+    assert start.group_name == f"{scaling} {folder.name}"
+    assert set(start.hparams) == set(tensorboard_log.SETTINGS_SHOWN)
+    assert start.hparams["scaling"].string_value == scaling
+    assert start.hparams["units"].number_value == SETTINGS["units"]
+    content = shown(scaling).SummaryMetadata("_hparams_/experiment").plugin_data.content
+    experiment = metadata.parse_experiment_plugin_data(content)
+    tags = [info.name.tag for info in experiment.metric_infos]
+    assert tags == list(tensorboard_log.FIGURES_SHOWN)

@@ -202,17 +202,3 @@ def test_a_run_that_was_killed_while_it_stopped_stops_at_the_same_epoch(tmp_path
     network = fit(again, losses, patience=2)
     assert (again.epochs, again.stopped) == (run.epochs, True)
     assert network.get_weights()[0] == 4
-
-
-def test_patience_is_that_of_keras(tmp_path):
-    losses = [3.0, 2.0, 2.5, 2.5, 1.0, 1.5, 1.5, 1.0, 0.5]
-    run = Run(tmp_path)
-    fit(run, losses, patience=3)
-    assert run.stopped
-    plain = keras.callbacks.EarlyStopping(monitor="val_loss", mode="min", patience=3)
-    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    network.compile("sgd", "mse")
-    history = network.fit(
-        np.ones((1, 1)), np.ones(1), epochs=9, verbose=0, callbacks=[Figures(losses), plain]
-    )
-    assert len(history.epoch) == len(run.epochs) == 8
