@@ -47,7 +47,7 @@ GOALS = 0.97, 0.985  # validation accuracies, to compare how soon they are reach
 LEARNING_RATES = {
     #           GRU, LSTM  SimpleRNN
     "SGD":     (1.0,       0.3),
-    "RMSprop": (0.003,     0.001),
+    "RMSprop": (0.006,     0.003),
     "Adam":    (0.003,     0.003),
     "AdamW":   (0.003,     0.003),
     "Muon":    (0.003,     0.003),
