@@ -54,25 +54,25 @@ class Config(RunConfig):
     """
 
     # Data
-    distortion: BelowOne = 0.2  # most that a digit is turned (radians), stretched and slanted
-    shift: Pixels = 0.5  # most that a digit moves, in pixels
-    elastic: Pixels = 0.0  # how far parts of a digit move on their own, in pixels
+    distortion: BelowOne = 0.2  # largest turn (radians), stretch and slant (shares) of a digit
+    shift: Pixels = 0.5  # largest move of a digit, in pixels
+    elastic: Pixels = 0.0  # standard deviation of the moves of parts of a digit, in pixels
     # Network
     cell: Literal["SimpleRNN", "GRU", "LSTM"] = "GRU"  # kind of recurrent layer
     units: PositiveInt = 128  # numbers in the state of each recurrent layer
     depth: PositiveInt = 1  # recurrent layers, one on top of the other
     bidirectional: bool = False  # read the rows in both directions
     dropout: BelowOne = 0.0  # share of each recurrent layer's outputs dropped in training
-    update_bias: float = 1.0  # of a GRU's update gate at first; more of it is a longer memory
+    update_bias: float = 1.0  # first bias of a GRU's update gate; more of it is a longer memory
     # Training
     epochs: PositiveInt = 3  # times that the network sees every training image
     batch_size: PositiveInt = 192  # images per weight update
-    optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Muon"  # as Keras names them
-    schedule: Literal["one-cycle", "constant"] = "one-cycle"  # how the learning rate changes
-    learning_rate: PositiveFloat | None = None  # highest (or constant) one; None: LEARNING_RATES
+    optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Muon"  # as Keras calls it
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"  # course of the learning rate
+    learning_rate: PositiveFloat | None = None  # highest or constant rate; None: that of the table
     warmup: BelowOne = 0.3  # share of the updates in which the rate climbs
-    clip_norm: PositiveFloat | None = 1.0  # longer gradients are cut to this norm; None: never
-    patience: PositiveInt | None = None  # with constant only: epochs without progress that end it
+    clip_norm: PositiveFloat | None = 1.0  # norm to which a longer gradient is cut; None: never
+    patience: PositiveInt | None = None  # epochs without progress that end it (constant rate only)
 
 
 def classif_rnn_network(

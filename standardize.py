@@ -72,12 +72,12 @@ class Config(RunConfig):
     # Training
     epochs: PositiveInt = 3  # times that the network sees every training image
     batch_size: PositiveInt = 128  # images per weight update
-    optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Adam"  # as Keras names them
-    schedule: Literal["one-cycle", "constant"] = "one-cycle"  # how the learning rate changes
-    learning_rate: PositiveFloat | None = None  # highest (or constant) one; None: LEARNING_RATES
+    optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Adam"  # as Keras calls it
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"  # course of the learning rate
+    learning_rate: PositiveFloat | None = None  # highest or constant rate; None: that of the table
     warmup: BelowOne = 0.3  # share of the updates in which the rate climbs
-    clip_norm: PositiveFloat | None = 1.0  # longer gradients are cut to this norm; None: never
-    patience: PositiveInt | None = None  # with constant only: epochs without progress that end it
+    clip_norm: PositiveFloat | None = 1.0  # norm to which a longer gradient is cut; None: never
+    patience: PositiveInt | None = None  # epochs without progress that end it (constant rate only)
 
 
 def scaling_layer(scaling: str, images: np.ndarray) -> keras.Layer:

@@ -57,9 +57,9 @@ class Config(RunConfig):
     shortest: PositiveInt = 2  # fewest digits on a strip
     longest: PositiveInt = 5  # most digits on a strip
     buckets: bool = True  # strips of similar length in one batch, to pad less
-    distortion: BelowOne = 0.15  # most that a digit is turned (radians), stretched and slanted
-    shift: Pixels = 1.0  # most that a digit moves, in pixels
-    elastic: Pixels = 0.0  # how far parts of a digit move on their own, in pixels
+    distortion: BelowOne = 0.15  # largest turn (radians), stretch and slant (shares) of a digit
+    shift: Pixels = 1.0  # largest move of a digit, in pixels
+    elastic: Pixels = 0.0  # standard deviation of the moves of parts of a digit, in pixels
     # Network
     mask: bool = True  # tell the network which steps are padding; else it reads them too
     cell: Literal["SimpleRNN", "GRU", "LSTM"] = "GRU"  # kind of recurrent layer
@@ -71,12 +71,12 @@ class Config(RunConfig):
     # Training and test
     epochs: PositiveInt = 7  # times that the network sees every training digit
     batch_size: PositiveInt = 64  # strips per weight update
-    optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Muon"  # as Keras names them
-    schedule: Literal["one-cycle", "constant"] = "one-cycle"  # how the learning rate changes
-    learning_rate: PositiveFloat | None = None  # highest (or constant) one; None: LEARNING_RATES
+    optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Muon"  # as Keras calls it
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"  # course of the learning rate
+    learning_rate: PositiveFloat | None = None  # highest or constant rate; None: that of the table
     warmup: BelowOne = 0.2  # share of the updates in which the rate climbs
-    clip_norm: PositiveFloat | None = 1.0  # longer gradients are cut to this norm; None: never
-    patience: PositiveInt | None = None  # with constant only: epochs without progress that end it
+    clip_norm: PositiveFloat | None = 1.0  # norm to which a longer gradient is cut; None: never
+    patience: PositiveInt | None = None  # epochs without progress that end it (constant rate only)
     beam_width: PositiveInt = 20  # candidates that beam search keeps
 
 
