@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 SIZES = {"train_size": 512, "test_size": 100, "seed": 1}
 REAL = {"depth": 2, "bidirectional": True, "columns": 4, "units": 32, "batch_size": 64}
+REAL["beam_width"] = 2  # a wider search takes long with JAX
 SETTINGS = {
     "classic": SIZES | {"units": 128, "batch_size": 64},
     "seq_labelling": SIZES | REAL,

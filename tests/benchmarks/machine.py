@@ -5,12 +5,13 @@ import os
 import platform
 from datetime import date
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 
 def machine(*packages: str) -> str:
-    """Name the date, the processor and its cores, the versions of Python and of packages."""
-    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    """Name the date, the processor and its cores, the versions of Python and installed packages."""
+    versions = ", ".join(f"{name} {version(name)}" for name in packages if find_spec(name))
     python = f"Python {platform.python_version()}"
     return f"{date.today()}, {os.cpu_count()} cores of {processor()}, {python}, {versions}\n"
 
