@@ -105,7 +105,7 @@ def build_network(config: Config, train: common.Examples) -> keras.Model:
         depth=config.depth,
         bidirectional=config.bidirectional,
         dropout=config.dropout,
-        update_bias=0.0,  # as in Keras; lesson 1 begins with 1
+        update_bias=0.0,  # as in Keras
     )
     T, D = train.x.shape[1:]
     scaling = scaling_layer(config.scaling, train.x)
