@@ -109,10 +109,11 @@ def test_bad_input_in_a_process_of_its_own(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_a_loss_that_is_not_finite_stops_the_training(script, tmp_path, monkeypatch, capfd):
-    arguments = options(script, learning_rate=1e38, train_size=512, test_size=100, output=tmp_path)
-    assert run_in_process(ROOT / f"{script}.py", arguments, monkeypatch) == 1
+def test_a_loss_that_is_not_finite_stops_the_training(tmp_path, monkeypatch, capfd):
+    """That every lesson watches for it: test_scripts_settings.py."""
+    settings = {"learning_rate": 1e38, "train_size": 512, "test_size": 100, "output": tmp_path}
+    arguments = options("classic", **settings)
+    assert run_in_process(ROOT / "classic.py", arguments, monkeypatch) == 1
     # After networks of other tests in the same process, TensorFlow may add a line of its own.
     lines = [line for line in capfd.readouterr().err.splitlines() if not line.startswith("loc(")]
     message = r"the loss became (nan|inf) in epoch 1, batch \d: lower --learning-rate"

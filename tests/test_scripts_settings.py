@@ -159,6 +159,15 @@ def test_the_best_epoch_is_chosen_by_validation(lesson):
     assert (stop.monitor, stop.mode) == (monitor, best.__name__)
 
 
+def test_the_run_is_watched_and_saved_by_every_lesson(lesson):
+    _, call = lesson
+    *_, settings = call()
+    kinds = [type(callback) for callback in settings["callbacks"]]
+    assert kinds[0] is training.StartEpoch
+    assert training.StopOnInfiniteLoss in kinds
+    assert kinds[-2:] == [training.KeepBest, training.Checkpoint]
+
+
 def test_one_cycle_takes_all_epochs(lesson):
     _, call = lesson
     network, batches, _ = call(epochs=4, warmup=0.25)
