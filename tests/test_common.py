@@ -55,13 +55,6 @@ def test_where_a_library_aborts_the_process_the_screen_says_where():
     assert 'File "<string>", line 3' in ran.stderr
 
 
-def test_where_python_itself_says_where_it_is_not_told_otherwise():
-    code = "import faulthandler as f; f.enable(); import common; print(f.is_enabled())"
-    command = [sys.executable, "-c", code]
-    ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
-    assert ran.stdout == "True\n"
-
-
 @pytest.mark.parametrize("collects", [True, False])
 def test_loading_leaves_garbage_collection_as_it_was(collects, tmp_path):
     before = gc.isenabled()
