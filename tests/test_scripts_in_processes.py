@@ -252,7 +252,7 @@ def test_tensorflow_names_jax(data, tmp_path):
 
 @pytest.mark.parametrize("index", ["0", "1"])
 def test_no_process_waits_for_ever(index, data, tmp_path):
-    """JAX would end it after five minutes, with a dump. What it writes to stderr is held back."""
+    """JAX would end it after five minutes, with a dump."""
     code = "from support import processes\nprocesses.LONGEST_WAIT = 3.0"
     variables = dict(zip(VARIABLES, (free_address(), "2", index), strict=True))
     process = start("classic", SMALL["classic"], data, tmp_path / "runs", variables, code)
@@ -262,3 +262,15 @@ def test_no_process_waits_for_ever(index, data, tmp_path):
     assert errors == "not all 2 processes came in 3 seconds: start all, or none\n"
     assert process.returncode == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_nor_for_one_that_is_there_and_does_nothing(data, tmp_path):
+    """What the first writes to stderr is held back then."""
+    first = "from support import processes\nprocesses.LONGEST_WAIT = 8.0"
+    second = "import time, common, keras\nkeras.distribution.DataParallel = lambda: time.sleep(99)"
+    processes = start_two("classic", SMALL["classic"], data, tmp_path / "runs", [first, second])
+    _, errors = processes[0].communicate(timeout=90)
+    processes[1].kill()
+    processes[1].communicate()
+    assert errors == "not all 2 processes came in 8 seconds: start all, or none\n"
+    assert processes[0].returncode == 1
