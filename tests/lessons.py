@@ -22,7 +22,7 @@ SMALL = {
     | TRAINING
     | DISTORTION
     | {"shortest": 2, "longest": 5, "buckets": True, "mask": True},
-    "standardize": NETWORK | TRAINING | {"scaling": "all"},
+    "standardize": NETWORK | TRAINING | {"scaling": "standardized"},
 }
 
 

@@ -30,11 +30,10 @@ LESSONS = {  # a figure that the lesson returns
 def lesson(request, data):
     """The name of a figure that a lesson returns, and a function that calls its main."""
     module = importlib.import_module(request.param)
-    one = {"scaling": "standardized"} if request.param == "standardize" else {}
     sizes = {"train_size": 64, "test_size": 20}
 
     def call(output, **settings):
-        settings = one | sizes | {"data": data, "output": output} | settings
+        settings = sizes | {"data": data, "output": output} | settings
         return module.main(small(request.param, **settings))
 
     return LESSONS[request.param], call

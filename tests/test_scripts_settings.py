@@ -64,9 +64,8 @@ def lesson(request, data, tmp_path_factory):
         raise Given(network, batches, settings)
 
     def call(**settings):
-        one = {"scaling": "standardized"} if request.param == "standardize" else {}
         where = {"train_size": 64, "test_size": 20, "data": data, "output": output}
-        config = small(request.param, **one | where | settings)
+        config = small(request.param, **where | settings)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(keras.Model, "fit", stop)
             patch.setattr(tensorboard_log, "log_graph", lambda *_: None)  # it takes long

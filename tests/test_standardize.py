@@ -50,7 +50,7 @@ def test_the_other_scalings(train_images):
 def output(tmp_path_factory):
     """A run with all three scalings."""
     output = tmp_path_factory.mktemp("standardize")
-    standardize.main(small("standardize", **SETTINGS, output=output))
+    standardize.main(small("standardize", **SETTINGS, scaling="all", output=output))
     return output
 
 

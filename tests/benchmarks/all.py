@@ -94,17 +94,21 @@ def has_figures(table: dict) -> bool:
     return bool(table.get("printed")) or any(row["runs"] for row in table.get("rows", []))
 
 
+def by_command(table: dict) -> dict[str, dict]:
+    """Return the settings with which each command of a table was measured."""
+    if "printed" in table:
+        return table["of"]
+    return {row["command"]: row.get("settings", {}) for row in table.get("rows", [])}
+
+
 def stale(table: dict) -> list[str]:
     """Say for each command of a table in which settings today differs from what was measured."""
-    if "printed" in table:
-        measured = dict(table["of"])
-    else:
-        measured = {row["command"]: row.get("settings", {}) for row in table.get("rows", [])}
+    measured, today = by_command(table), by_command(up_to_date(table, again=False))
     lines = []
     for command, before in measured.items():
-        now = figures.settings(command)
-        if now != before:
-            names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        now = today[command]
+        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        if names:
             changes = [f"{name} {before.get(name)}, now {now.get(name)}" for name in names]
             lines.append(f"{command}: {', '.join(changes)}")
     return lines if is_complete(table) else [*lines, "not all of it was measured"]
