@@ -151,7 +151,7 @@ def main(config: Config) -> dict[str, float]:
         # The loss takes logits and makes probabilities from them, by softmax. The answer is the
         # digit with the largest logit, the accuracy is the share of right answers.
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
     )
 
     run = run_folder.open_run(__file__, config)  # makes runs/classic/TIME

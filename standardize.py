@@ -145,7 +145,7 @@ def train_network(
         # The loss takes logits and makes probabilities from them, by softmax. The answer is the
         # digit with the largest logit, the accuracy is the share of right answers.
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
     )
     network.summary()
     run.restore(network, steps_per_epoch=len(batches))  # with --resume: what that run had learned

@@ -27,9 +27,10 @@ import pytest
 from support import digits
 
 LONG = (
+    "test_scripts_in_processes",
+    "test_scripts_called",
     "test_scripts_smoke",
     "test_scripts_resumed",
-    "test_scripts_in_processes",
     "test_own_digits",
     "test_variable_length_seq",
 )

@@ -1,5 +1,6 @@
 """Runs of a script in a process of its own, for several test files."""
 
+import json
 import os
 import runpy
 import signal
@@ -7,6 +8,11 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+
+import common  # noqa: F401
+
+import keras
+import numpy as np
 
 ROOT = Path(__file__).parent.parent
 TENSORFLOW = find_spec("tensorflow") is not None  # else standardize.py writes no logs
@@ -48,3 +54,24 @@ def run_in_process(script, arguments, monkeypatch):
 def only_run(output):
     (folder,) = output.glob("*/*/")
     return folder
+
+
+def assert_same_run(one, other):
+    """Two runs wrote the same figures, to the last digit, and the same weights."""
+    names = sorted(path.relative_to(one) for path in one.rglob("*.csv"))
+    assert names
+    for name in names:
+        assert (one / name).read_text() == (other / name).read_text()
+        metrics = [
+            json.loads((run / name.parent / "metrics.json").read_text()) for run in (one, other)
+        ]
+        assert all(figures.pop("training_seconds") > 0 for figures in metrics)
+        assert metrics[0] == metrics[1]
+        for file in "model.keras", "checkpoint.keras":
+            networks = [
+                keras.saving.load_model(run / name.parent / file, compile=False)
+                for run in (one, other)
+            ]
+            for weights in zip(*(network.get_weights() for network in networks), strict=True):
+                np.testing.assert_array_equal(*weights)
+    assert not list(other.rglob("unfinished*"))

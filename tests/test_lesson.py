@@ -2,7 +2,7 @@
 
 import signal
 
-from common import SettingError
+from common import SettingError, TrainingError
 
 import keras
 import numpy as np
@@ -44,16 +44,18 @@ def test_it_begins_anew_with_the_seed():
 
 
 def test_ctrl_c_is_handled_from_the_folder_on_and_no_longer(tmp_path):
-    handlers = []
+    """Nor after a training that failed."""
 
     def main(config):
-        handlers.append(signal.getsignal(signal.SIGINT))
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         run = run_folder.open_run("script.py", config)
-        handlers.append(signal.getsignal(signal.SIGINT))
-        assert handlers[1] == run.interrupt
+        assert signal.getsignal(signal.SIGINT) == run.interrupt
+        raise TrainingError
 
-    lesson(main)(Config(output=tmp_path))
-    assert handlers[0] is signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    for _ in range(2):
+        with pytest.raises(TrainingError):
+            lesson(main)(Config(output=tmp_path))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_who_handles_ctrl_c_already_goes_on_to(tmp_path, monkeypatch):
