@@ -86,8 +86,8 @@ def test_the_walk_of_the_page_leads_to_a_better_network(folder, monkeypatch, cap
         if script == "-c":
             exec(*words)
         else:
-            expanded = [sorted(glob.glob(word)) or [word] for word in words]
-            assert run_in_process(ROOT / script, sum(expanded, []), monkeypatch) == 0
+            words = [path for word in words for path in sorted(glob.glob(word)) or [word]]
+            assert run_in_process(ROOT / script, words, monkeypatch) == 0
         return capsys.readouterr().out
 
     train, look, collect, train_again, read = walk()

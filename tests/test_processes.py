@@ -1,6 +1,6 @@
 """support/processes.py: variables that cannot work; who goes on alone."""
 
-from common import SettingError
+from common import SettingError, TrainingError
 
 import keras
 import pytest
@@ -8,6 +8,25 @@ import pytest
 from support import devices, processes
 
 VARIABLES = ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
+
+
+def test_tensorflow_names_jax(tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
+    monkeypatch.setenv("KERAS_DISTRIBUTION_PROCESS_ID", "0")
+    with (
+        pytest.raises(SettingError, match=r"the tensorflow backend .*: set KERAS_BACKEND=jax"),
+        processes.join(seed=0, output=tmp_path, resume=None),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("error", [RuntimeError, ValueError])
+def test_what_jax_raises_when_a_process_is_lost_is_one_line(error, monkeypatch):
+    with pytest.raises(error), processes.guarded():  # alone, it is an error of ours
+        raise error
+    monkeypatch.setenv("KERAS_DISTRIBUTION_JOB_ADDRESSES", "localhost:1")
+    with pytest.raises(TrainingError, match=r"\(Gloo .*\): start all again"), processes.guarded():
+        raise error("Gloo has failed\nat length")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """The scripts as modules, as a notebook uses them: what `main` returns, and runs that go on."""
 
 import contextlib
-import copy
 import functools
 import importlib
 import json
@@ -18,10 +17,10 @@ import keras
 import numpy as np
 import pytest
 from decoding import read
-from lessons import small
-from script_runs import assert_same_run, only_run
+from lessons import options, small
+from script_runs import assert_same_run, only_run, start
 
-from support import report, training
+from support import digits, report, training
 
 pytestmark = pytest.mark.slow
 TINY = {"train_size": 72, "test_size": 20, "epochs": 3, "batch_size": 24}
@@ -130,10 +129,10 @@ def test_a_training_at_a_constant_rate_ends_for_want_of_progress(call, tmp_path)
 # -- interrupted runs -------------------------------------------------------------------------
 
 
-def interrupted(call, script, monkeypatch, **settings):
-    """Interrupt a run after a random number of batches; return its folder."""
+def interrupted(call, script, monkeypatch, after=None, **settings):
+    """Interrupt a run after so many batches, or a random number; return its folder."""
     batch_end = training.StopOnInfiniteLoss.on_train_batch_end
-    left = int(np.random.default_rng().integers(9))  # of three epochs of three batches
+    left = after or int(np.random.default_rng().integers(9))  # of three epochs of three batches
     print("interrupted after", left, "batches")
 
     def interrupt(self, batch, logs=None):
@@ -148,6 +147,10 @@ def interrupted(call, script, monkeypatch, **settings):
         with pytest.raises(common.Interrupted) as interruption:
             call(script, **settings)
     return Path(str(interruption.value))
+
+
+def read_history(folder):
+    return np.loadtxt(folder / "history.csv", delimiter=",", skiprows=1, ndmin=2)
 
 
 @by_script
@@ -197,6 +200,37 @@ def test_ctrl_c_that_keras_drops_ends_the_training(where, epoch, done, call, tmp
         call("classic", output=tmp_path)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert (only_run(tmp_path) / "history.csv").read_text().count("\n") == 1 + done
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow is to begin")
+@pytest.mark.parametrize("script", ["classic", "variable_length_seq"])
+def test_jax_goes_on_with_a_run_of_tensorflow_which_reads_the_same(
+    script, call, data, tmp_path, monkeypatch
+):
+    pytest.importorskip("jax", reason="no jax is installed: see README.md")
+    reading = {"beam_width": 1} if script in LABELLERS else {}  # a wide search takes long with JAX
+    folder = interrupted(call, script, monkeypatch, 4, output=tmp_path / "runs", **reading)
+    (began,) = read_history(folder)
+    settings = TINY | MORE[script] | reading | {"resume": folder}
+    arguments = options(script, **settings)
+    process = start(script, arguments, data, tmp_path / "runs", KERAS_BACKEND="jax")
+    printed, errors = process.communicate()
+    assert "Epoch 2/3" in printed, errors
+    assert "Epoch 1/3" not in printed
+    history = read_history(folder)
+    np.testing.assert_array_equal(history[0], began)
+    assert history[-1, 2] < history[0, 2]  # the loss
+    module = importlib.import_module(script)
+    config = module.Config(**json.loads((folder / "config.json").read_text()))
+    if script == "classic":
+        *_, test = digits.load_digits(data, test_size=20)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    else:
+        *_, test = module.load_data(config)
+        loss = keras.losses.CTC()
+    logits = keras.saving.load_model(folder / "model.keras").predict(test.x, verbose=0)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert float(loss(test.y, logits)) == pytest.approx(metrics["test_loss"], rel=1e-4)
 
 
 # -- what cannot be resumed -------------------------------------------------------------------

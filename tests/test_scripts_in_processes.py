@@ -1,15 +1,16 @@
-"""The same scripts on JAX: in one process, in several, and what happens when one of them dies."""
+"""Several processes or devices that train together, and what happens when one of them dies.
 
-import importlib
+Keras can do that with JAX alone, and so these tests run where JAX is the backend.
+"""
+
 import json
 import os
 import re
 import signal
 import socket
 import time
-from pathlib import Path
 
-import common
+import common  # noqa: F401
 
 import keras
 import numpy as np
@@ -18,16 +19,20 @@ import script_runs
 from lessons import options
 from script_runs import TENSORFLOW, only_run
 
-from support import digits, strips
-from variable_length_seq import pad
-
-pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parent.parent
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.smoke,
+    pytest.mark.skipif(keras.backend.backend() != "jax", reason="run with KERAS_BACKEND=jax"),
+]
 VARIABLES = ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
+PLAIN = {"distortion": 0.0, "shift": 0.0}  # to compile less
 SMALL = {
-    "classic": options("classic", train_size=1000, epochs=3, units=8, batch_size=64, dropout=0.1),
+    "classic": options(
+        "classic", train_size=1000, epochs=3, units=8, batch_size=64, dropout=0.1, **PLAIN
+    ),
     "variable_length_seq": options(
         "variable_length_seq",
+        **PLAIN,
         **{"train_size": 96, "test_size": 40, "epochs": 2, "batch_size": 16, "longest": 3},
         **{"learning_rate": 0.02, "beam_width": 1},  # beam search takes long with JAX
         buckets=False,  # one length for all batches, to compile one step
@@ -66,10 +71,8 @@ Run.save = lambda self, network: os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def start(script, arguments, data, output, variables=None, code="", backend="jax"):
-    pytest.importorskip(backend, reason=f"no {backend} is installed: see README.md")
+def start(script, arguments, data, output, variables=None, code=""):
     environment = {f"KERAS_DISTRIBUTION_{name}": value for name, value in (variables or {}).items()}
-    environment["KERAS_BACKEND"] = backend
     return script_runs.start(script, arguments, data, output, code, **environment)
 
 
@@ -130,49 +133,6 @@ def test_two_processes_train_as_one_does(runs):
     metrics = [json.loads((run / "metrics.json").read_text()) for run in (two, one)]
     assert metrics[0].keys() == metrics[1].keys()
     assert metrics[0]["test_loss"] == pytest.approx(metrics[1]["test_loss"], rel=1e-3)
-
-
-def test_a_network_trained_with_jax_reads_the_same_with_tensorflow(runs, data):
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("it was trained with this backend")
-    script, two, one, _ = runs
-    module = importlib.import_module(script)
-    for run in two, one:
-        config = module.Config(**json.loads((run / "config.json").read_text()))
-        if script == "classic":
-            _, _, test = digits.load_digits(config.data)
-            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        else:
-            *_, test = strips.load_strips(
-                config.data,
-                shortest=config.shortest,
-                longest=config.longest,
-                columns=14,
-                test_size=config.test_size,
-            )
-            test = common.Examples(pad(test.x), test.y)
-            loss = keras.losses.CTC()
-        network = keras.saving.load_model(run / "model.keras", compile=False)
-        logits = network.predict(test.x, verbose=0)
-        metrics = json.loads((run / "metrics.json").read_text())
-        assert float(loss(test.y, logits)) == pytest.approx(metrics["test_loss"], rel=1e-4)
-
-
-def test_a_run_that_began_with_tensorflow_goes_on_with_jax(data, tmp_path):
-    process = start("classic", SMALL["classic"], data, tmp_path / "runs", backend="tensorflow")
-    while not process.stdout.readline().startswith("Epoch 2/"):
-        assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    process.communicate()
-    folder = only_run(tmp_path / "runs")
-    began = read_history(folder)
-    arguments = [*SMALL["classic"], f"--resume={folder}"]
-    printed, errors = start("classic", arguments, data, tmp_path / "runs").communicate()
-    assert "Epoch 3/3" in printed, errors
-    assert "Epoch 1/3" not in printed
-    history = read_history(folder)
-    np.testing.assert_array_equal(history[: len(began)], began)
-    assert history[-1, 2] < history[0, 2]  # the loss
 
 
 def test_several_devices_of_one_process_share_the_batches(data, tmp_path, monkeypatch):
@@ -240,27 +200,22 @@ def test_a_process_that_dies_between_epochs_is_named_too(runs, data, tmp_path):
 # -- variables that cannot work -------------------------------------------------------------------
 
 
-def test_tensorflow_names_jax(data, tmp_path):
-    variables = dict(zip(VARIABLES, ("localhost:1", "2", "0"), strict=True))
-    process = start("classic", [], data, tmp_path / "runs", variables, backend="tensorflow")
-    _, errors = process.communicate()
-    assert process.returncode == 2
-    assert errors.count("\n") == 1
-    assert "set KERAS_BACKEND=jax" in errors
-    assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize("index", ["0", "1"])
-def test_no_process_waits_for_ever(index, data, tmp_path):
+def test_no_process_waits_for_ever(data, tmp_path):
     """JAX would end it after five minutes, with a dump."""
     code = "from support import processes\nprocesses.LONGEST_WAIT = 3.0"
-    variables = dict(zip(VARIABLES, (free_address(), "2", index), strict=True))
-    process = start("classic", SMALL["classic"], data, tmp_path / "runs", variables, code)
-    printed, errors = process.communicate(timeout=60)
-    waiting = "waiting for the other processes, 2 in all\n"
-    assert printed == (waiting if index == "0" else "")
-    assert errors == "not all 2 processes came in 3 seconds: start all, or none\n"
-    assert process.returncode == 1
+    waiting = [
+        start("classic", SMALL["classic"], data, tmp_path / "runs", variables, code)
+        for variables in (
+            dict(zip(VARIABLES, (free_address(), "2", index), strict=True)) for index in "01"
+        )
+    ]
+    for process, said in zip(
+        waiting, ("waiting for the other processes, 2 in all\n", ""), strict=True
+    ):
+        printed, errors = process.communicate(timeout=60)
+        assert printed == said
+        assert errors == "not all 2 processes came in 3 seconds: start all, or none\n"
+        assert process.returncode == 1
     assert not (tmp_path / "runs").exists()
 
 
