@@ -69,14 +69,6 @@ def test_a_lesson_goes_on_with_a_network_of_another(tmp_path):
     )
 
 
-def test_dropout_may_change(tmp_path):
-    first, second = classifier(dropout=0.0), classifier(dropout=0.5)
-    saved.start_from(save(first, tmp_path), second)
-    np.testing.assert_array_equal(
-        second.predict(IMAGES, verbose=0), first.predict(IMAGES, verbose=0)
-    )
-
-
 def test_nothing_of_the_optimizer_comes_along(tmp_path):
     first, second = classifier(), classifier()
     first.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
