@@ -87,7 +87,6 @@ DATA_FILE = Path(__file__).resolve().parent / "data" / "mnist.pkl.gz"
 LARGEST_DATA = 448 * 2**20  # bytes of a pickle after decompression; MNIST in float64 needs 439e6
 LONGEST_PROGRAM = 1_000_000  # instructions of a pickle; a sequence takes about 30
 LONGEST_LINE = 2**27  # bytes of an instruction written as a line of text, as protocol 0 does
-MOST_SEQUENCES = 30_000  # in a file: training and test
 
 
 class SettingError(Exception):
@@ -96,6 +95,10 @@ class SettingError(Exception):
 
 class DataError(Exception):
     """Data that cannot be used. The script ends with exit code 1."""
+
+
+class RefusedContent(Exception):
+    """What a file holds may be sound, but is not taken; the text says what it is."""
 
 
 class TrainingError(Exception):
@@ -209,14 +212,14 @@ class _PickledType:
 
     def __init__(self, code: str, align: bool = False, copy: bool = False) -> None:
         if not isinstance(code, str) or not re.fullmatch(r"[?]|b1|[iu][1248]|f[248]|O8?", code):
-            raise pickle.UnpicklingError(f"an array of type {code!r:.40} is not data")
+            raise RefusedContent(f"an array of type {code!r:.40} is not data")
         self.code = code
         self.byte_order = "="
 
     def set_state(self, state: tuple) -> None:
         _, byte_order, subarray, names, fields, *_ = state
         if byte_order not in ("<", ">", "|", "=") or (subarray, names, fields) != (None,) * 3:
-            raise pickle.UnpicklingError("an array of structures is not data")
+            raise RefusedContent("an array of structures is not data")
         self.byte_order = byte_order
 
     def to_dtype(self) -> np.dtype:
@@ -285,8 +288,19 @@ class _LimitedInstructions(dict):
     def __getitem__(self, code: int) -> Callable:
         self.left -= 1
         if self.left < 0:
-            raise pickle.UnpicklingError(f"it has more than {LONGEST_PROGRAM:,} instructions")
+            raise RefusedContent(
+                f"it has more than {LONGEST_PROGRAM:,} instructions: make one array of many numbers"
+            )
         return super().__getitem__(code)
+
+    def __missing__(self, code: int) -> Callable:
+        if code in (pickle.EMPTY_DICT[0], pickle.DICT[0]):
+            raise RefusedContent(
+                "it holds a dictionary; expected ((x_train, y_train), (x_test, y_test))"
+            )
+        if self.left == LONGEST_PROGRAM - 1:
+            raise RefusedContent("it is neither a pickle nor a .npz file")
+        raise RefusedContent(f"its instruction {bytes([code])!r} is not one of plain data")
 
 
 # The unpickler written in Python: one can choose its instructions, and its memo is a dictionary,
@@ -301,7 +315,7 @@ class _DataUnpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> object:
         self.globals_left -= 1
         if (module, name) not in _STAND_INS or self.globals_left < 0:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not data")
+            raise RefusedContent(f"it asks for {module}.{name}, which is not data")
         if name == "encode":
             return self.latin1_bytes
         return _STAND_INS[module, name]
@@ -309,7 +323,7 @@ class _DataUnpickler(pickle._Unpickler):
     def latin1_bytes(self, text: str, encoding: str) -> bytes:
         self.encoded_left -= len(text)  # a file can name one text many times
         if encoding != "latin1" or self.encoded_left < 0:
-            raise pickle.UnpicklingError(f"encoding {len(text)} characters in {encoding!r:.20}")
+            raise RefusedContent(f"encoding {len(text)} characters in {encoding!r:.20}")
         return text.encode("latin1")
 
     def load_build(self) -> None:
@@ -319,7 +333,7 @@ class _DataUnpickler(pickle._Unpickler):
     def load_frame(self) -> None:
         size = int.from_bytes(self.read(8), "little")
         if size > LONGEST_LINE:
-            raise pickle.UnpicklingError(f"it holds a frame of {size} bytes")
+            raise RefusedContent(f"it holds a frame of {size} bytes")
         self._unframer.load_frame(size)
 
     def load_bytearray(self) -> None:
@@ -328,7 +342,7 @@ class _DataUnpickler(pickle._Unpickler):
     def read_number(self) -> bytes:
         line = self.readline()
         if len(line) > 40:  # reading a number takes time with the square of its digits
-            raise pickle.UnpicklingError("it holds a number of more than 40 digits")
+            raise RefusedContent("it holds a number of more than 40 digits")
         return line.rstrip(b"L\n")
 
     def load_whole_number(self) -> None:
@@ -341,13 +355,13 @@ class _DataUnpickler(pickle._Unpickler):
         """Read a line of text; bytes, in protocol 0, are characters up to 255."""
         line = self.readline()[:-1]
         if re.search(rb"\\(U|u(?!00))", line):  # one other would widen all characters in memory
-            raise pickle.UnpicklingError("it holds text that is not latin1")
+            raise RefusedContent("it holds text that is not latin1")
         self.append(str(line, "raw-unicode-escape"))
 
     def load_utf8_text(self) -> None:
         content = self.read(int.from_bytes(self.read(4), "little"))
         if content and np.frombuffer(content, np.uint8).max() > 0xC3:
-            raise pickle.UnpicklingError("it holds text that is not latin1")
+            raise RefusedContent("it holds text that is not latin1")
         self.append(str(content, "utf-8"))
 
     data_instructions: ClassVar = {
@@ -377,7 +391,7 @@ class _LimitedFile(io.RawIOBase):
         content = self.file.read(min(len(buffer), 2**20))  # an archive holds it twice for a while
         self.left -= len(content)
         if self.left < 0:
-            raise pickle.UnpicklingError(f"it holds more than {LARGEST_DATA >> 20} MiB")
+            raise RefusedContent(f"it holds more than {LARGEST_DATA >> 20} MiB")
         buffer[: len(content)] = content
         return len(content)
 
@@ -388,12 +402,12 @@ class _LimitedLines(io.BufferedReader):
     def readline(self) -> bytes:
         line = super().readline(LONGEST_LINE)
         if len(line) == LONGEST_LINE:
-            raise pickle.UnpicklingError(f"it holds a line of {LONGEST_LINE >> 20} MiB")
+            raise RefusedContent(f"it holds a line of {LONGEST_LINE >> 20} MiB")
         return line
 
 
 def load_pickle(path: Path) -> object:
-    """Read a pickle of plain data (.pkl, .pkl.gz or .pkl.xz) without running any code in it.
+    """Read a pickle of plain data, packed by gzip or xz or not, without running any code in it.
 
     Returns:
         Numbers, strings, lists and tuples as they are; arrays as stand-ins with `to_array()`.
@@ -401,100 +415,32 @@ def load_pickle(path: Path) -> object:
     Raises:
         DataError: the file is missing, damaged, or holds something that is not data.
     """
-    openers = {".pkl": open, ".pkl.gz": gzip.open, ".pkl.xz": lzma.open}
-    opener = next((openers[end] for end in openers if path.name.endswith(end)), None)
-    if opener is None:
-        raise DataError(f"{path}: expected a file that ends in {', '.join(openers)}")
     collects = gc.isenabled()
     gc.disable()  # it would search the growing lists again and again
     try:
-        with opener(path, "rb") as file:
+        with unpacked(path) as file:
             reader = _LimitedLines(_LimitedFile(file))
             content = _DataUnpickler(reader).load()
             if reader.read(1):  # at its end an archive checks its checksum
-                raise pickle.UnpicklingError("something follows after its end")
+                raise ValueError("something follows after its end")
             return content
     except FileNotFoundError:
         raise DataError(f"{path} does not exist: check --data") from None
     except (IsADirectoryError, PermissionError) as error:
         raise DataError(f"{path} can't be read: {error.strerror}") from None
-    except pickle.UnpicklingError as error:
-        raise DataError(f"{path} is damaged or not plain data: {one_line(error)}") from None
+    except RefusedContent as error:
+        raise DataError(f"{path} is not taken: {one_line(error)}") from None
     except Exception as error:  # whatever the first damaged instruction happens to lead to
-        raise DataError(
-            f"{path} is damaged or not plain data ({type(error).__name__}: {one_line(error)})"
-        ) from None
+        raise DataError(f"{path} is damaged ({type(error).__name__}: {one_line(error)})") from None
     finally:
         if collects:
             gc.enable()
 
 
-def load_parts(path: Path) -> list[tuple[str, object, object]]:
-    """Load the parts of a data set, `((x_train, y_train), (x_test, y_test))`.
-
-    The three-way layout of older tutorials is taken too, with a validation part in the middle.
-
-    Returns:
-        For each part what to call it in a message, its inputs and its targets, as `load_pickle`
-        gives them.
-
-    Raises:
-        DataError: the file cannot be read, or has another layout.
-    """
-    parts = load_pickle(path)
-    is_pair = isinstance(parts, list | tuple) and len(parts) in (2, 3)
-    if not is_pair or any(not isinstance(p, list | tuple) or len(p) != 2 for p in parts):
-        raise DataError(
-            f"{path}: expected ((x_train, y_train), (x_test, y_test)), or a third pair for "
-            f"validation between the two; found {_describe(parts)}"
-        )
-    names = ("training", "validation", "test") if len(parts) == 3 else ("training", "test")
-    return [(f"{path}: {name}", *part) for name, part in zip(names, parts, strict=True)]
-
-
-def to_array(where: str, value: object) -> np.ndarray:
-    """Make an array from a stand-in or a list of numbers; DataError if that is not possible."""
-    try:
-        content = value.to_array() if isinstance(value, PickledArray) else value
-    except Exception as error:  # a shape, a type and bytes that disagree
-        raise DataError(f"{where}: not an array ({one_line(error)})") from None
-    # NumPy would follow a list into lists of lists, however deep.
-    is_list = isinstance(content, list) and all(type(item) in (int, float) for item in content)
-    if not is_list and not isinstance(content, np.ndarray):
-        raise DataError(
-            f"{where}: expected an array of numbers, found {_describe(content)} (digit sequences "
-            f"are for seq_labelling.py and variable_length_seq.py)"
-        )
-    return np.asarray(content)
-
-
-def to_arrays(where: str, value: object) -> list[np.ndarray]:
-    """Make arrays of the items of a list or an array; DataError if that is not possible."""
-    items = value
-    if not isinstance(value, list):
-        try:
-            items = value.to_array()
-        except Exception:  # no stand-in of an array, or one that disagrees with itself
-            raise DataError(f"{where}s: expected a list, found {_describe(value)}") from None
-    if len(items) > MOST_SEQUENCES:
-        raise DataError(f"{where}s: {len(items):,}; at most {MOST_SEQUENCES:,} are taken")
-    # A file can name one array, or one list, many times.
-    bytes_left, items_left = LARGEST_DATA, LONGEST_PROGRAM
-    arrays = []
-    for index, item in enumerate(items):
-        arrays.append(to_array(f"{where} {index}", item))
-        bytes_left -= arrays[-1].nbytes
-        items_left -= len(item) if isinstance(item, list) else 0
-        if min(bytes_left, items_left) < 0:
-            raise DataError(f"{where}s: more than a file can hold, one of them many times")
-    return arrays
-
-
-def _describe(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return f"a {type(value).__name__} of {len(value)} ({', '.join(map(_kind, value[:3]))})"
-    return _kind(value)
-
-
-def _kind(value: object) -> str:
-    return "array" if isinstance(value, PickledArray) else type(value).__name__
+def unpacked(path: Path) -> BinaryIO:
+    """Open a file to read what it holds, packed by gzip or xz or not, as its first bytes say."""
+    with path.open("rb") as file:
+        start = file.read(6)
+    packers = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\0": lzma.open}
+    opener = next((packers[magic] for magic in packers if start.startswith(magic)), open)
+    return opener(path, "rb")

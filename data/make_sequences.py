@@ -23,7 +23,7 @@ import numpy as np
 import pydantic
 from pydantic import PositiveInt
 
-from support import command_line, ctc, digits, strips
+from support import command_line, ctc, data_files, digits, strips
 from support.settings import Seed
 
 
@@ -54,10 +54,10 @@ def make(
     train, test = (strips.compose_strips(part, shortest, longest, random) for part in parts)
     train = digits.take_first(train, config.train_size, "--train-size", "sequences")
     test = digits.take_first(test, config.test_size, "--test-size", "sequences")
-    if len(train.x) + len(test.x) > common.MOST_SEQUENCES:
+    if len(train.x) + len(test.x) > data_files.MOST_SEQUENCES:
         raise common.SettingError(
             f"{len(train.x):,} and {len(test.x):,} sequences of {shortest} digits or more, but the "
-            f"scripts read {common.MOST_SEQUENCES:,} from a file: name fewer by --train-size"
+            f"scripts read {data_files.MOST_SEQUENCES:,} from a file: name fewer by --train-size"
         )
     return pickle.dumps((to_lists(train), to_lists(test)), protocol=4)
 

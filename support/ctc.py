@@ -24,13 +24,14 @@ def steps_needed(labels: np.ndarray) -> np.ndarray:
     return (labels > BLANK).sum(axis=1) + repeats.sum(axis=1)
 
 
-def check_labels_fit(labels: np.ndarray, steps: np.ndarray, where: str) -> None:
+def check_labels_fit(labels: np.ndarray, steps: np.ndarray, where: str, advice: str) -> None:
     """Raise DataError if a sequence has too few steps for its labels, which CTC cannot align.
 
     Args:
         labels: digit + 1, padded with 0, (n, length).
         steps: of the network's output for each sequence, (n,).
         where: the sequences come from, for the message.
+        advice: what to do, for the message.
     """
     needed = steps_needed(labels)
     if (needed > steps).any():
@@ -38,8 +39,7 @@ def check_labels_fit(labels: np.ndarray, steps: np.ndarray, where: str) -> None:
         count = (labels[index] > BLANK).sum()
         raise common.DataError(
             f"{where} sequence {index}: {count} labels, {needed[index] - count} of them repeated, "
-            f"take {needed[index]} steps, but there are {steps[index]}; a smaller --columns makes "
-            f"more"
+            f"take {needed[index]} steps, but there are {steps[index]}; {advice}"
         )
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import gzip
+import hashlib
 import math
 import pickle
 from collections.abc import Callable
@@ -13,8 +14,13 @@ import common
 import keras
 import numpy as np
 
+from support import data_files, pixels
+
 DIGITS = 10  # classes that a label may name; for other data, change it here
 MOST_IMAGES = 1_000_000
+SMALLEST_SIDE = 8  # pixels: of smaller images, a distortion would move the ink out
+# SHA-256 of MNIST's labels, training and test
+MNIST_LABELS = "671ff9d70b4811116d55c3dd479efa7a981e2e62753ef7a6d5c15fea81e63d27"
 BLOCK = 1000  # images that are distorted together, at most
 
 # Makes the examples of an epoch from its random generator.
@@ -24,39 +30,48 @@ Compose = Callable[[np.random.Generator], common.Examples]
 def load_digits(
     path: Path, *, train_size: int | None = None, test_size: int | None = None
 ) -> tuple[common.Examples, common.Examples, common.Examples]:
-    """Load training, validation and test digits.
+    """Load training, validation and test digits, see `read_digits` and `split`.
 
     Args:
-        path: of a pickle, see `load_mnist`; its last twelfth of training digits is for validation.
+        path: of the data set; see data/README.md for what it may be.
         train_size, test_size: how many to return, the first ones; None: all.
 
     Raises:
-        DataError: see `load_mnist`.
+        DataError: see `read_digits`.
         SettingError: more examples are asked for than there are.
     """
-    train, test = load_mnist(path)
-    train, validation = split_validation(train, path)
+    train, validation, test = split(path, read_digits(path))
     train = take_first(train, train_size, "--train-size", "training images")
     test = take_first(test, test_size, "--test-size", "test images")
+    say_what_is_missing(train.y, test.y)
     return train, validation, test
 
 
 def load_mnist(path: Path = common.DATA_FILE) -> tuple[common.Examples, common.Examples]:
-    """Load a pickle of digit images, `((x_train, y_train), (x_test, y_test))`.
+    """Load the training and the test digits of a data set in the order of the file."""
+    *train, test = read_digits(path)
+    return common.Examples(*map(np.concatenate, zip(*train, strict=True))), test
 
-    The three-way layout of older tutorials is taken too: its validation part, which comes after
-    training, is joined to it. Images may be flat (n, 784) and floats from 0 to 1. If the
-    project's own file is missing, MNIST is fetched by Keras and written there.
+
+def read_digits(path: Path) -> list[common.Examples]:
+    """Read the parts of a data set of digits: training, test, and in between perhaps validation.
+
+    If the project's own file is missing, MNIST is fetched by Keras and written there.
 
     Returns:
-        Training and test examples: images (n, T, D) of uint8, labels (n,) of uint8.
+        Images (n, T, D) of uint8, light on dark, and labels (n,) of uint8.
 
     Raises:
         DataError: the file cannot be read, or does not hold digit images.
     """
     fetch_if_missing(path)
-    parts = common.load_parts(path)
-    return join_digits(path, parts)
+    parts = data_files.load_parts(path)
+    if data_files.holds_sequences(parts[0]):
+        raise common.DataError(
+            f"{path} holds sequences, each with a list of labels: digit sequences are for "
+            f"seq_labelling.py and variable_length_seq.py"
+        )
+    return digits_of(path, parts)
 
 
 def fetch_if_missing(path: Path) -> None:
@@ -76,48 +91,47 @@ def fetch_if_missing(path: Path) -> None:
         ) from None
 
 
-def join_digits(
-    path: Path, parts: list[tuple[str, object, object]]
-) -> tuple[common.Examples, common.Examples]:
-    """Make training and test digits of the parts of a data set, see `load_mnist`.
-
-    Args:
-        path: of the data set, for messages.
-        parts: as `common.load_parts` gives them.
+def digits_of(path: Path, parts: list[data_files.Part]) -> list[common.Examples]:
+    """Make digits of the parts of a data set, as `read_digits` returns them.
 
     Raises:
-        DataError: they are not images and labels, or not all of one size.
+        DataError: they are not images and labels, or not all of one size or scale.
     """
-    *train_parts, test = [_digit_images(*part) for part in parts]
-    for part in train_parts:
-        if part.x.shape[1:] != test.x.shape[1:]:
-            raise common.DataError(
-                f"{path}: training images of {part.x.shape[1:]}, test images of "
-                f"{test.x.shape[1:]}; all must be of one size"
-            )
-    if len(train_parts) == 1:
-        return train_parts[0], test
-    return common.Examples(*map(np.concatenate, zip(*train_parts, strict=True))), test
+    checked = {part.where: _images_and_labels(part) for part in parts}
+    sizes = {images.shape[1:] for images, _ in checked.values()}
+    if len(sizes) > 1:
+        raise common.DataError(f"{path}: images of {sorted(sizes)}; all must be of one size")
+    images = pixels.to_uint8({f"{name} image": images for name, (images, _) in checked.items()})
+    some = images[0][:: len(images[0]) // 1000 + 1]
+    if pixels.are_dark_on_light([some[:, 0], some[:, -1], some[:, :, 0], some[:, :, -1]]):
+        print(f"{path} is dark on light: its images are turned to light on dark, as MNIST is")
+        images = [255 - part for part in images]
+    labels = [labels.astype(np.uint8) for _, labels in checked.values()]
+    return [common.Examples(*pair) for pair in zip(images, labels, strict=True)]
 
 
-def _digit_images(where: str, x: object, y: object) -> common.Examples:
-    """Check one pair of images and labels and bring it to uint8, (n, T, D) and (n,)."""
-    images = common.to_array(f"{where} images", x)
-    labels = common.to_array(f"{where} labels", y)
+def _images_and_labels(part: data_files.Part) -> tuple[np.ndarray, np.ndarray]:
+    """Check images and labels of a part: any pixels (n, T, D), digits (n,)."""
+    images = data_files.to_array(f"{part.where} images", part.x)
+    labels = data_files.to_labels(f"{part.where} labels", part.y)
     if images.ndim == 2 and images.size and math.isqrt(images.shape[1]) ** 2 == images.shape[1]:
         images = images.reshape(len(images), math.isqrt(images.shape[1]), -1)
+    if images.ndim == 4 and [*images.shape[1:]].count(1) == 1 and 1 in images.shape[1::2]:
+        images = images[..., 0] if images.shape[3] == 1 else images[:, 0]  # one channel
     if images.ndim != 3 or 0 in images.shape:
         raise common.DataError(
-            f"{where} images: expected the shape (n, T, D), found {images.shape}"
+            f"{part.where} images: expected the shape (n, T, D), found {images.shape}"
         )
     if labels.shape != images.shape[:1]:
-        raise common.DataError(f"{where}: {len(images)} images, but labels of shape {labels.shape}")
+        raise common.DataError(
+            f"{part.where}: {len(images)} images, but labels of shape {labels.shape}"
+        )
     if len(images) > MOST_IMAGES:
         raise common.DataError(
-            f"{where}: {len(images):,} images; at most {MOST_IMAGES:,} are taken"
+            f"{part.where}: {len(images):,} images; at most {MOST_IMAGES:,} are taken"
         )
-    check_digits(f"{where} labels", labels)
-    return common.Examples(to_pixels(f"{where} image", images), labels.astype(np.uint8))
+    check_digits(f"{part.where} labels", labels)
+    return images, labels
 
 
 def check_digits(where: str, labels: np.ndarray) -> None:
@@ -130,57 +144,34 @@ def check_digits(where: str, labels: np.ndarray) -> None:
         )
 
 
-def to_pixels(where: str, values: np.ndarray, ends: np.ndarray | None = None) -> np.ndarray:
-    """Bring pixel values to uint8: those from 0 to 255 as they are, those from 0 to 1 scaled up.
+def split(
+    path: Path, parts: list[common.Examples]
+) -> tuple[common.Examples, common.Examples, common.Examples]:
+    """Split a data set into training, validation and test, in a random order that never changes.
 
-    Args:
-        values: (n, ...), one image after the other.
-        ends: where each image ends along the first axis; None: each takes one place.
-
-    Raises:
-        DataError: a value is neither.
-    """
-    lowest, highest = values.min(initial=0), values.max(initial=0)
-    if not (lowest >= 0 and highest <= 255):  # also where there is no number
-        wrong = ~((values >= 0) & (values <= 255))
-        place = int(wrong.any(axis=tuple(range(1, values.ndim))).argmax())
-        index = place if ends is None else np.searchsorted(ends, place, side="right")
-        low, high = values[place].min(), values[place].max()
-        if not np.isfinite([low, high]).all():
-            raise common.DataError(f"{where} {index}: a pixel is not a finite number")
-        raise common.DataError(
-            f"{where} {index}: pixels from {low} to {high}; expected 0 to 255, or 0 to 1"
-        )
-    if values.dtype.kind != "f":
-        pixels = values.astype(np.uint8, copy=False)
-        return pixels * np.uint8(255) if highest == 1 else pixels  # black and white, or grey
-    # Copies of a block are small, even where all is one image; in the order of the memory, all of
-    # the values need no copy.
-    blocks = np.array_split(values.ravel(order="K"), values.nbytes // 2**24 + 1)
-    scale = 1
-    if highest <= 1:
-        # Some tutorials divided by 256, others by 255: only the first gives whole multiples.
-        by_256 = all(np.array_equal(block * 256, np.rint(block * 256)) for block in blocks)
-        scale = 256 if by_256 else 255
-    pixels = np.empty_like(values, np.uint8)
-    pixel_blocks = np.array_split(pixels.ravel(order="K"), len(blocks))
-    for block, pixel_block in zip(blocks, pixel_blocks, strict=True):
-        pixel_block[...] = np.rint(block * scale).clip(0, 255)
-    return pixels
-
-
-def split_validation(train: common.Examples, path: Path) -> tuple[common.Examples, common.Examples]:
-    """Split off the last twelfth for validation: 5,000 of MNIST's 60,000 training images.
+    A third part in the middle is for validation, else the last twelfth of training: 5,000 of
+    MNIST's 60,000 training images. MNIST, told by its labels, keeps its own order, which is one.
 
     Raises:
-        DataError: there are fewer than twelve.
+        DataError: there are fewer than twelve examples to train on.
     """
+    train, *validation, test = parts
+    if hashlib.sha256(bytes(train.y) + bytes(test.y)).hexdigest() != MNIST_LABELS:
+        train, test = (shuffled(part, np.random.default_rng(0)) for part in (train, test))
+    if validation:
+        return train, *validation, test
     size = len(train.x) // 12
     if size == 0:
         raise common.DataError(f"{path}: {len(train.x)} training examples; at least 12 are needed")
-    return common.Examples(*(part[:-size] for part in train)), common.Examples(
-        *(part[-size:] for part in train)
-    )
+    validation = common.Examples(*(part[-size:] for part in train))
+    return common.Examples(*(part[:-size] for part in train)), validation, test
+
+
+def say_what_is_missing(train: np.ndarray, test: np.ndarray) -> None:
+    """Print which digits of the test labels are not among those of the training."""
+    missing = np.setdiff1d(test, train)
+    if len(missing):
+        print(f"no training example of {', '.join(map(str, missing))}, which the test has")
 
 
 def take_first(
@@ -214,11 +205,20 @@ def distorted_anew(train: common.Examples, **distortion: float) -> Compose:
     Args:
         distortion: see `distorted`.
     """
+    distortion = distortion_of(train.x, **distortion)
 
     def compose(random: np.random.Generator) -> common.Examples:
         return shuffled(common.Examples(distorted(train.x, random, **distortion), train.y), random)
 
     return compose
+
+
+def distortion_of(images: np.ndarray, **distortion: float) -> dict[str, float]:
+    """Return a distortion as it is, or none, with a line that says so, for very small images."""
+    if min(images.shape[1:]) >= SMALLEST_SIDE or not any(distortion.values()):
+        return distortion
+    print(f"images with a side below {SMALLEST_SIDE} pixels are not distorted")
+    return {}
 
 
 def distorted(
@@ -290,10 +290,10 @@ def _moved(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
 def _mover(height: int, width: int) -> keras.Model:
     """Build a model that takes images through maps: Keras compiles a model, not an operation."""
     images, maps = keras.Input((height, width), dtype="uint8"), keras.Input((6,))
-    pixels = keras.ops.cast(images, "float32")
+    ink = keras.ops.cast(images, "float32")
     transforms = keras.ops.pad(maps, ((0, 0), (0, 2)))  # no perspective
     moved = keras.ops.image.affine_transform(
-        pixels[..., None], transforms, data_format="channels_last"
+        ink[..., None], transforms, data_format="channels_last"
     )
     return keras.Model([images, maps], moved[..., 0])
 

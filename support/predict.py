@@ -3,7 +3,7 @@
 import functools
 import pickle
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import common
@@ -169,26 +169,56 @@ def find_ink(path: Path) -> np.ndarray:
     """
     try:
         with Image.open(path) as picture:
-            picture = ImageOps.exif_transpose(picture)
-            if picture.mode.startswith("I"):  # 16 bits a pixel, of which Pillow would cut off
-                picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-            picture = picture.convert("RGBA")
+            picture = _in_8_bits(ImageOps.exif_transpose(picture))
             picture.thumbnail((2000, 2000))  # more of a photo only takes time
     except Exception as error:  # of one of Pillow's many formats
         reason = getattr(error, "strerror", None) or "not a picture that Pillow can read"
         raise common.DataError(f"{path}: {reason}") from None
-    grey = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("L")
-    if min(grey.size) > 60:
-        grey = grey.filter(ImageFilter.MedianFilter(3))  # single specks
-    brightness = np.asarray(grey, float)
-    ink = np.abs(brightness - _paper(brightness))
-    darkest = np.partition(ink, -10, axis=None)[-10] if ink.size > 10 else 0
-    if darkest < 32:
+    for grey in _in_grey(picture):
+        ink = _distance_from_paper(grey)
+        darkest = np.partition(ink, -10, axis=None)[-10] if ink.size > 10 else 0
+        if darkest >= 32:
+            break
+    else:
         raise common.DataError(f"{path}: an empty page, there is nothing to read")
     ink = (ink / darkest).clip(0, 1)
     ink[ink < 0.2] = 0
     rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _in_8_bits(picture: Image.Image) -> Image.Image:
+    """Bring a picture to red, green, blue and opacity, whatever the range of its pixels."""
+    if picture.mode[0] in "IF":  # numbers of 16 bits and more, of which Pillow would cut off
+        values = np.asarray(picture, float)
+        if not np.isfinite(values).all():
+            raise ValueError("a pixel is not a finite number")
+        contrast = max(np.ptp(values), np.abs(values).max() / 8, 1e-9)  # less is an empty page
+        picture = Image.fromarray(np.uint8(255 * (values - values.min()) / contrast))
+    return picture.convert("RGBA")
+
+
+def _in_grey(picture: Image.Image) -> Iterator[Image.Image]:
+    """Yield a picture in grey, in the ways in which its ink may show: the likeliest first."""
+    for paper in "white", "black":  # seen where it is transparent
+        picture_on_paper = Image.alpha_composite(Image.new("RGBA", picture.size, paper), picture)
+        yield picture_on_paper.convert("L")
+    yield from picture_on_paper.split()[:3]  # colours that are equally bright
+
+
+def _distance_from_paper(grey: Image.Image) -> np.ndarray:
+    """How far the brightness of each pixel is from that of the paper, without single specks."""
+    plain = np.asarray(grey, float)
+    if min(grey.size) <= 60:
+        return np.abs(plain - _paper(plain))
+    filtered = np.asarray(grey.filter(ImageFilter.MedianFilter(3)), float)
+    paper = _paper(filtered)
+    plain, filtered = np.abs(plain - paper), np.abs(filtered - paper)
+    if 2 * (filtered >= 32).sum() >= (plain >= 32).sum():
+        return filtered
+    # Most of the ink is gone: lines of one pixel, of which three lie beside each other.
+    third = ImageFilter.RankFilter(3, 6)
+    return np.minimum(plain, np.asarray(Image.fromarray(np.uint8(plain)).filter(third), float))
 
 
 def _paper(brightness: np.ndarray) -> np.ndarray:

@@ -217,7 +217,8 @@ def _check_resumable(folder: Path, script: str, now: dict) -> None:
             f"--resume {folder}: there is no run of {script} as it is now: only one of "
             f"the two has {', '.join(sorted(others))}"
         )
-    different = [name for name in now if name != "output" and now[name] != before[name]]
+    places = "output", "data"  # the project may have been moved, or copied
+    different = [name for name in now if name not in places and now[name] != before[name]]
     if different:
         differences = ", ".join(f"{name} {before[name]}, not {now[name]}" for name in different)
         raise common.SettingError(f"--resume {folder}: that run began with {differences}")

@@ -1,5 +1,6 @@
 """The settings that every run has."""
 
+import hashlib
 from pathlib import Path
 from typing import Annotated
 
@@ -30,5 +31,10 @@ class RunConfig(
     seen: Path | None = None  # picture that --predict writes, of what the network saw
 
     def of_the_run(self) -> dict:
-        """Return the settings that make a run what it is, not those that say what to do with it."""
-        return self.model_dump(mode="json", exclude={"resume", "predict", "model", "seen"})
+        """Return the settings that make a run what it is, not those that say what to do with it.
+
+        Data are what they hold, wherever they lie: the SHA-256 of the file is among them.
+        """
+        settings = self.model_dump(mode="json", exclude={"resume", "predict", "model", "seen"})
+        with self.data.open("rb") as file:
+            return settings | {"data_sha256": hashlib.file_digest(file, "sha256").hexdigest()}

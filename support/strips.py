@@ -14,7 +14,6 @@ takes 0 for its blank, and for the padding after the last label too.
 Sequences of different lengths are an object array of arrays (T_i, D) until they are padded.
 """
 
-import contextlib
 import functools
 import math
 from pathlib import Path
@@ -24,7 +23,7 @@ import common
 import keras
 import numpy as np
 
-from support import ctc, digits
+from support import ctc, data_files, digits, pixels
 
 MOST_TEST_STRIPS = 2000
 
@@ -60,8 +59,8 @@ def load_strips(
     """
     check_lengths(shortest, longest)
     digits.fetch_if_missing(path)
-    parts = common.load_parts(path)
-    if any(_holds_sequences(part) for part in parts):
+    parts = data_files.load_parts(path)
+    if any(map(data_files.holds_sequences, parts)):
         train, validation, test = _split_sequences(path, parts, columns)
         train = digits.take_first(train, train_size, "--train-size", "training sequences")
         compose, kind = functools.partial(digits.shuffled, train), "sequences"
@@ -70,7 +69,8 @@ def load_strips(
         available = len(strip_lengths(len(train.x), shortest, longest))
         digits.check_size(train_size, available, "--train-size", "training strips")
         settings = {"shortest": shortest, "longest": longest, "size": train_size}
-        compose = functools.partial(compose_distorted, train, **settings, **distortion)
+        settings |= digits.distortion_of(train.x, **distortion)
+        compose = functools.partial(compose_distorted, train, **settings)
         validation = compose_strips(validation, shortest, longest, np.random.default_rng(1))
         test = compose_strips(test, shortest, longest, np.random.default_rng(2))
         test = common.Examples(*(part[:MOST_TEST_STRIPS] for part in test))
@@ -179,11 +179,11 @@ def compose_distorted(
 
 
 def _split_digits(
-    path: Path, parts: list[tuple[str, object, object]], longest: int, columns: int
+    path: Path, parts: list[data_files.Part], longest: int, columns: int
 ) -> tuple[common.Examples, common.Examples, common.Examples]:
     """Make training, validation and test digits, enough and wide enough for the longest strip."""
-    train, test = digits.join_digits(path, parts)
-    train, validation = digits.split_validation(train, path)
+    train, validation, test = digits.split(path, digits.digits_of(path, parts))
+    digits.say_what_is_missing(train.y, test.y)
     fewest = min(len(validation.x), len(test.x))
     if fewest < longest:
         raise common.SettingError(
@@ -200,78 +200,85 @@ def _split_digits(
 
 
 def _split_sequences(
-    path: Path, parts: list[tuple[str, object, object]], columns: int
+    path: Path, parts: list[data_files.Part], columns: int
 ) -> tuple[common.Examples, common.Examples, common.Examples]:
-    """Make training, validation and test sequences, each with enough steps for its labels."""
-    *train_parts, test = [_digit_sequences(*part) for part in parts]
-    for (where, *_), part in zip(parts, (*train_parts, test), strict=True):
-        steps = np.array([math.ceil(len(sequence) / columns) for sequence in part.x])
-        ctc.check_labels_fit(part.y, steps, where)
-    widths = {part.x[0].shape[1] for part in (*train_parts, test)}
+    """Make training, validation and test sequences, each with enough steps for its labels.
+
+    Sequences are an object array (n,) of arrays (T_i, D) of uint8, light on dark; labels are
+    digit + 1, padded with 0, (n, longest).
+    """
+    checked = {part.where: _sequences_and_labels(part) for part in parts}
+    widths = {sequences[0].shape[1] for sequences, _ in checked.values()}
     if len(widths) > 1:
         raise common.DataError(f"{path}: sequences of {sorted(widths)} features a timestep")
-    train = common.Examples(
-        np.concatenate([part.x for part in train_parts]),
-        _pad_labels([row for part in train_parts for row in part.y]),
-    )
-    return *digits.split_validation(train, path), test
+    lengths = {where: np.array([*map(len, x)]) for where, (x, _) in checked.items()}
+    # Strips are longer than high, so that there are fewer features than timesteps.
+    transposed = max(map(np.max, lengths.values())) < max(widths)
+    advice = "a smaller --columns makes more" if columns > 1 else "leave it out"
+    if transposed:
+        advice = f"each has {max(widths)} features: if it is transposed, make it strip.T"
+    for where, (_, labels) in checked.items():
+        ctc.check_labels_fit(labels, -(-lengths[where] // columns), where, advice)
+    ends = {f"{where} sequence": steps.cumsum() for where, steps in lengths.items()}
+    values = _concatenated(path, {f"{where} sequence": x for where, (x, _) in checked.items()})
+    scaled = pixels.to_uint8(values, ends)
+    if pixels.are_dark_on_light([scaled[0][:, 0], scaled[0][:, -1]]):
+        print(f"{path} is dark on light: its strips are turned to light on dark, as MNIST is")
+        scaled = [np.subtract(255, part, out=part) for part in scaled]
+    if transposed:
+        print(
+            f"{path} has fewer timesteps than features: if its strips are transposed, it is wrong"
+        )
+    examples = []
+    for part, cuts, (_, labels) in zip(scaled, ends.values(), checked.values(), strict=True):
+        strips = np.empty(len(cuts), object)
+        strips[:] = np.split(part, cuts[:-1])
+        examples.append(common.Examples(strips, labels))
+    train, validation, test = digits.split(path, examples)
+    digits.say_what_is_missing(train.y[train.y > ctc.BLANK] - 1, test.y[test.y > ctc.BLANK] - 1)
+    return train, validation, test
 
 
-def _pad_labels(labels: list[np.ndarray]) -> np.ndarray:
-    return keras.utils.pad_sequences(labels, padding="post", dtype="uint8", value=ctc.BLANK)
+def _concatenated(path: Path, sequences: dict[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
+    """Put the sequences (T_i, D) of each part in a row; DataError if that is too much."""
+    if sum(x.nbytes for part in sequences.values() for x in part) > common.LARGEST_DATA:
+        raise common.DataError(f"{path}: more than a file can hold, one of them many times")
+    return {where: np.concatenate(part) for where, part in sequences.items()}
 
 
-def _holds_sequences(part: tuple[str, object, object]) -> bool:
-    """Tell sequences, whose targets are lists, from single images, whose targets are numbers."""
-    _, _, y = part
-    with contextlib.suppress(Exception):  # what is neither is refused where it is read
-        y = y.to_array() if isinstance(y, common.PickledArray) else y
-        return isinstance(y[0], list | common.PickledArray | np.ndarray)
-    return False
-
-
-def _digit_sequences(where: str, x: object, y: object) -> common.Examples:
-    """Check sequences and their labels.
-
-    Returns:
-        Sequences, an object array (n,) of arrays (T_i, D) of uint8; labels, digit + 1, padded
-        with 0, (n, longest).
-    """
-    sequences = common.to_arrays(f"{where} sequence", x)
-    labels = common.to_arrays(f"{where} labels of sequence", y)
+def _sequences_and_labels(part: data_files.Part) -> tuple[list[np.ndarray], np.ndarray]:
+    """Check the sequences (T_i, D) of a part, any pixels, and pad its labels, digit + 1."""
+    sequences = data_files.to_arrays(f"{part.where} sequence", part.x)
+    where = f"{part.where} labels of sequence"
+    labels = data_files.to_arrays(where, part.y, data_files.to_labels)
     if len(sequences) != len(labels) or not sequences:
         raise common.DataError(
-            f"{where}: {len(sequences)} sequences, {len(labels)} lists of labels"
+            f"{part.where}: {len(sequences)} sequences, {len(labels)} lists of labels"
         )
-    D = sequences[0].shape[-1] if sequences[0].ndim else 0
+    first = sequences[0]
     longest = max(part.size for part in labels)
     if longest * len(labels) > common.LARGEST_DATA // 8:  # one long list would pad all others
         raise common.DataError(
-            f"{where}: {len(labels):,} label lists of up to {longest:,} are too many"
+            f"{part.where}: {len(labels):,} label lists of up to {longest:,} are too many"
         )
-    for index, (sequence, part) in enumerate(zip(sequences, labels, strict=True)):
-        if sequence.ndim != 2 or sequence.shape[1] != D or not sequence.size:
+    for index, (sequence, label) in enumerate(zip(sequences, labels, strict=True)):
+        if sequence.ndim != 2 or sequence.shape[1:] != first.shape[1:] or not sequence.size:
             raise common.DataError(
-                f"{where} sequence {index}: expected the shape (T, {D}), T at least 1, found "
-                f"{sequence.shape}"
+                f"{part.where} sequence {index}: expected the shape (T, {first.shape[-1]}), T at "
+                f"least 1, found {sequence.shape}"
             )
-        if sequence.dtype != sequences[0].dtype:
+        if sequence.dtype != first.dtype:
             raise common.DataError(
-                f"{where} sequence {index}: its type is {sequence.dtype}, that of sequence 0 "
-                f"{sequences[0].dtype}; all must be of one type"
+                f"{part.where} sequence {index}: its type is {sequence.dtype}, that of sequence 0 "
+                f"{first.dtype}; all must be of one type"
             )
-        if part.ndim != 1 or not part.size:
-            raise common.DataError(
-                f"{where} labels of sequence {index}: found the shape {part.shape}"
-            )
-        digits.check_digits(f"{where} labels of sequence {index}", part)
-    ragged = np.empty(len(sequences), object)
-    if sequences[0].dtype != np.uint8:
-        ends = np.cumsum([len(sequence) for sequence in sequences])
-        pixels = digits.to_pixels(f"{where} sequence", np.concatenate(sequences), ends)
-        sequences = np.split(pixels, ends[:-1])
-    ragged[:] = sequences
-    return common.Examples(ragged, _pad_labels([part + 1 for part in labels]))
+        if label.ndim != 1 or not label.size:
+            raise common.DataError(f"{where} {index}: found the shape {label.shape}")
+        digits.check_digits(f"{where} {index}", label)
+    padded = keras.utils.pad_sequences(
+        [label + 1 for label in labels], padding="post", dtype="uint8", value=ctc.BLANK
+    )
+    return sequences, padded
 
 
 def stack_equal(strips: common.Examples, name: str) -> common.Examples:

@@ -29,8 +29,10 @@ def assert_same(examples, expected):
 
 
 def sequences(n, steps=12, labels=3, first=0):
-    """Sequences whose pixels and labels tell their number."""
+    """Sequences whose pixels and labels tell their number; the last feature is full ink."""
     x = [np.full((steps, 4), (first + i) / 255) for i in range(n)]
+    for array in x:
+        array[:, -1] = 1.0
     return x, [[(first + i + j) % 10 for j in range(labels)] for i in range(n)]
 
 

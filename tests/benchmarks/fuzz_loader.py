@@ -1,4 +1,4 @@
-"""Throw broken and hostile pickles at the loader.
+"""Throw broken and hostile pickles and .npz files at the loader.
 
     python tests/benchmarks/fuzz_loader.py 20000
 
@@ -20,6 +20,7 @@ import struct
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -31,7 +32,7 @@ import common
 import numpy as np
 from machine import machine
 
-from support import digits, strips
+from support import data_files, digits, strips
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -52,7 +53,8 @@ def _watch(event: str, arguments: tuple) -> None:
         executed.append(event)
 
 
-codecs.lookup("raw_unicode_escape")  # else Python imports it when a pickle first needs it
+for codec in "raw_unicode_escape", "cp437":  # else Python imports it when a file first needs it
+    codecs.lookup(codec)
 sys.addaudithook(_watch)
 
 
@@ -67,7 +69,7 @@ class Payload:
 
 
 def seeds() -> list[bytes]:
-    """Sound pickles of every layout, by Python 2 and 3, NumPy before and after 2.0."""
+    """Sound files of every layout, by Python 2 and 3, NumPy before and after 2.0."""
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (24, 6, 6), np.uint8)
     labels = (np.arange(24) % 10).astype(np.uint8)
@@ -85,6 +87,10 @@ def seeds() -> list[bytes]:
     ]
     made = [pickle.dumps(layout, protocol) for layout in layouts for protocol in range(6)]
     real = [gzip.decompress(path.read_bytes()) for path in (ROOT / "tests/pickles").glob("*.gz")]
+    arrays = dict(zip(data_files.NPZ_NAMES, (images, labels) * 2, strict=True))
+    for save in np.savez, np.savez_compressed:
+        save(file := io.BytesIO(), **arrays)
+        made += [file.getvalue()] * 5  # as many as there are of a pickle's layout
     return made + [content for content in real if len(content) < 100_000]
 
 
@@ -208,6 +214,14 @@ def large_attacks() -> Iterator[tuple[str, bytes]]:
     )
 
     one = np.zeros((most, 1, 1), np.uint8)
+    np.savez_compressed(
+        file := io.BytesIO(), **dict.fromkeys(data_files.NPZ_NAMES, one[: most // 4])
+    )
+    yield "four large arrays.npz", file.getvalue()
+    with zipfile.ZipFile(file := io.BytesIO(), "w") as archive:
+        for name in range(100_000):
+            archive.writestr(f"{name}.npy", b"")
+    yield "many arrays.npz", file.getvalue()
     few = np.zeros(24, np.uint8)
     yield "images of a pixel.pkl.gz", data(one[: most // 4], few)
     yield "labels without end.pkl.gz", data(one[: most // 8], one[: most // 8, 0, 0])
@@ -285,7 +299,8 @@ def load(path: Path) -> tuple[str, float]:
         start = time.perf_counter()
         loading = True
         try:
-            loader()
+            with contextlib.redirect_stdout(None):
+                loader()
             outcome = "loaded"
         except (common.DataError, common.SettingError) as error:
             outcome = "refused" if str(error).isprintable() else "refused in more than a line"

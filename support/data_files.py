@@ -1,0 +1,268 @@
+"""Data files: which kind a file is, as its content says, and the layout of the arrays in it."""
+
+import contextlib
+import io
+import math
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import common
+from common import DataError, PickledArray, RefusedContent
+
+import numpy as np
+
+LAYOUT = "((x_train, y_train), (x_test, y_test))"
+MOST_SEQUENCES = 30_000  # in a file: training and test
+PIECE = 2**20  # bytes that are read of an archive at once
+NPZ_NAMES = "x_train", "y_train", "x_test", "y_test"
+NPY_HEADER = re.compile(
+    r"\{'descr': '([<>|=]?[biuf][1248])', 'fortran_order': (True|False), "
+    r"'shape': \(([\d, ]{0,60})\), \}\s*"
+)
+
+# How other files begin, what they are, and what to do. Blanks before a page do not count.
+OTHER_FILES = {
+    rb"\s*<(!doctype|html|\?xml)": (
+        "a web page",
+        "log in where it comes from, or take the link of the file itself",
+    ),
+    rb"version https://git-lfs": (
+        "a pointer of Git LFS, not the file itself",
+        "fetch it with git lfs pull",
+    ),
+    rb"\x89HDF\r\n": ("an HDF5 file", "read it with h5py and write the arrays as a pickle"),
+    rb"\x93NUMPY": ("a single NumPy array", "np.savez writes all four into one file"),
+    rb"\0\0[\x08-\x0e][\x01-\x04]\0": (
+        "one of the IDX files of MNIST, which hold images or labels alone",
+        "data/README.md shows how to make one file of all four",
+    ),
+    rb"MATLAB": ("a MATLAB file", "read it with scipy.io.loadmat and write the arrays as a pickle"),
+    rb"\x89PNG|\xff\xd8\xff|GIF8|BM": ("a picture", "--predict reads pictures"),
+    rb"BZh|7z\xbc\xaf|Rar!": ("an archive of another kind", "unpack it"),
+    rb"%PDF": ("a PDF document", "write its data as a pickle"),
+}
+# What a pickle can begin with too: looked for where no pickle could be loaded.
+TEXTS = {
+    rb"\s*[{\[]": ("a text file (JSON?)", "write its data as a pickle"),
+    rb"[^\n]*[,;\t]": (
+        "a text file (CSV?)",
+        "read it with np.loadtxt, write arrays as a pickle",
+    ),
+    rb"": ("a text file", "write its data as a pickle"),
+}
+
+
+class Part(NamedTuple):
+    """Inputs and targets as a file holds them, and what to call them in a message."""
+
+    where: str
+    x: object
+    y: object
+
+
+def load_parts(path: Path) -> list[Part]:
+    """Load the parts of a data set: training, test, and between them validation, if it has that.
+
+    A file is a pickle of `((x_train, y_train), (x_test, y_test))`, packed by gzip or xz or not, or
+    a .npz file with arrays of these names, as that of keras.datasets.mnist.
+
+    Raises:
+        DataError: the file cannot be read, is of another kind, or has another layout.
+    """
+    try:
+        with common.unpacked(path) as file:
+            start = file.read(512)
+    except Exception:  # it is missing or damaged, which `load_pickle` says
+        start = b""
+    _refuse(path, start, OTHER_FILES)
+    if start.startswith(b"PK\3\4"):
+        content = load_npz(path)
+    else:
+        try:
+            content = common.load_pickle(path)
+        except DataError:
+            if re.fullmatch(rb"[\t\n\r -~]+", start):
+                _refuse(path, start, TEXTS)
+            raise
+    _check_layout(path, content)
+    names = ("training", "validation", "test") if len(content) == 3 else ("training", "test")
+    return [Part(f"{path}: {name}", *part) for name, part in zip(names, content, strict=True)]
+
+
+def _refuse(path: Path, start: bytes, kinds: dict[bytes, tuple[str, str]]) -> None:
+    for pattern, (kind, advice) in kinds.items():
+        if re.match(pattern, start, re.IGNORECASE):
+            raise DataError(f"{path} is {kind}: {advice}")
+
+
+def _check_layout(path: Path, content: object) -> None:
+    """Raise DataError if it is not two pairs, or three."""
+    found = _describe(content)
+    if isinstance(content, list | tuple) and len(content) in (2, 3):
+        numbers = [len(part) if isinstance(part, list | tuple) else 0 for part in content]
+        if numbers == [2] * len(content):
+            return
+        if all(numbers):
+            found = f"parts of {', '.join(map(str, numbers))} things"
+    elif isinstance(content, list | tuple) and len(content) == 4:
+        found = "four things side by side, which belong in two pairs"
+    raise DataError(
+        f"{path}: expected {LAYOUT}, or a third pair for validation between the two; found {found}"
+    )
+
+
+class _SmallReads(io.FileIO):
+    """A file of which nothing is read in large pieces, such as the list of files of an archive."""
+
+    def read(self, size: int = -1) -> bytes:
+        if size > PIECE:
+            raise RefusedContent("the list of its files is too long")
+        return super().read(PIECE if size < 0 else size)
+
+
+def load_npz(path: Path) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Read x_train, y_train, x_test and y_test from a .npz file; nothing in it is unpickled.
+
+    Raises:
+        DataError: the file is damaged, or holds something else.
+    """
+    try:
+        with _SmallReads(path) as file, zipfile.ZipFile(file) as archive:
+            found = archive.namelist()
+            if not {f"{name}.npy" for name in NPZ_NAMES} <= set(found):
+                raise RefusedContent(
+                    f"a .npz file holds {', '.join(NPZ_NAMES)}, this archive {', '.join(found[:8])}"
+                )
+            arrays = [_npz_array(archive, name) for name in NPZ_NAMES]
+            if sum(next(array) for array in arrays) > common.LARGEST_DATA:
+                raise RefusedContent(f"it holds more than {common.LARGEST_DATA >> 20} MiB")
+            x_train, y_train, x_test, y_test = (next(array) for array in arrays)
+    except RefusedContent as error:
+        raise DataError(f"{path} is not taken: {common.one_line(error)}") from None
+    except Exception as error:  # of a damaged archive
+        raise DataError(
+            f"{path} is damaged ({type(error).__name__}: {common.one_line(error)})"
+        ) from None
+    return (x_train, y_train), (x_test, y_test)
+
+
+def _npz_array(archive: zipfile.ZipFile, name: str) -> Iterator[int | np.ndarray]:
+    """Yield how many bytes an array of an archive has, by its header, then the array.
+
+    NumPy's own reader would hand the header to Python's parser.
+    """
+    info = archive.getinfo(f"{name}.npy")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise RefusedContent("it is packed in a way that NumPy does not use")
+    with archive.open(info) as member:
+        magic, length = member.read(8), int.from_bytes(member.read(2), "little")
+        header = NPY_HEADER.fullmatch(member.read(length).decode("latin1"))
+        if magic != b"\x93NUMPY\x01\0" or not header:
+            raise RefusedContent(f"{name} is not an array of numbers; sequences belong in a pickle")
+        dtype, shape = np.dtype(header[1]), tuple(map(int, re.findall(r"\d+", header[3])))
+        size = math.prod(shape) * dtype.itemsize
+        if size != info.file_size - 10 - length:
+            raise ValueError(f"{name} of shape {shape} has {info.file_size} bytes")
+        yield size
+        content = np.empty(size, np.uint8)
+        start = 0
+        for piece in iter(lambda: member.read(PIECE), b""):  # at the end the checksum is checked
+            content[start : start + len(piece)] = np.frombuffer(piece, np.uint8)
+            start += len(piece)
+        array = content.view(dtype).reshape(shape, order="F" if header[2] == "True" else "C")
+        yield array.astype(dtype.newbyteorder("="), copy=False)
+
+
+def to_array(where: str, value: object) -> np.ndarray:
+    """Make an array from a stand-in, a list of numbers, or a list of arrays of one shape.
+
+    Raises:
+        DataError: that is not possible.
+    """
+    content = _content(where, value)
+    if not isinstance(content, list):
+        return content
+    kinds = {type(item) for item in content}
+    if kinds <= {int, float}:
+        return np.asarray(content)
+    if kinds <= {PickledArray, np.ndarray}:
+        arrays = to_arrays(where, content)
+        if len({(array.shape, array.dtype) for array in arrays}) > 1:
+            raise DataError(f"{where}: arrays of different shapes or types")
+        return np.stack(arrays)
+    # NumPy would follow a list into lists of lists, however deep.
+    raise DataError(f"{where}: expected an array of numbers, found {_describe(content)}")
+
+
+def _content(where: str, value: object) -> np.ndarray | list:
+    """What an array, a stand-in, a list or a tuple holds."""
+    if isinstance(value, str):
+        raise DataError(f"{where}: text, {value!r:.20}; make numbers of it, by int")
+    try:
+        content = value.to_array() if isinstance(value, PickledArray) else value
+    except Exception as error:  # a shape, a type and bytes that disagree
+        raise DataError(f"{where}: not an array ({common.one_line(error)})") from None
+    if isinstance(content, tuple):
+        content = list(content)
+    if not isinstance(content, list | np.ndarray):
+        raise DataError(f"{where}: expected an array of numbers, found {_describe(content)}")
+    if isinstance(content, list) and content and isinstance(content[0], str):
+        raise DataError(f"{where}: text, such as {content[0]!r:.20}; make numbers of it, by int")
+    return content
+
+
+def to_labels(where: str, value: object) -> np.ndarray:
+    """Make labels (n,) of labels, of a column (n, 1), or of one-hot rows (n, classes)."""
+    labels = to_array(where, value)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        return labels[:, 0]
+    return labels.argmax(axis=1) if _is_one_hot(labels) else labels
+
+
+def _is_one_hot(labels: np.ndarray) -> bool:
+    one_a_row = labels.ndim == 2 and labels.shape[1] > 1 and (labels.sum(axis=1) == 1).all()
+    return bool(one_a_row and ((labels == 0) | (labels == 1)).all())
+
+
+def to_arrays(
+    where: str, value: object, make: Callable[[str, object], np.ndarray] = to_array
+) -> list[np.ndarray]:
+    """Make arrays of the items of a list or an array; DataError if that is not possible."""
+    items = _content(where, value)
+    if len(items) > MOST_SEQUENCES:
+        raise DataError(
+            f"{where}s: {len(items):,}; at most {MOST_SEQUENCES:,} are taken: leave the others out"
+        )
+    # A file can name one array, or one list, many times.
+    bytes_left, items_left = common.LARGEST_DATA, common.LONGEST_PROGRAM
+    arrays = []
+    for index, item in enumerate(items):
+        arrays.append(make(f"{where} {index}", item))
+        bytes_left -= arrays[-1].nbytes
+        items_left -= len(item) if isinstance(item, list | tuple) else 0
+        if min(bytes_left, items_left) < 0:
+            raise DataError(f"{where}s: more than a file can hold, one of them many times")
+    return arrays
+
+
+def holds_sequences(part: Part) -> bool:
+    """Tell sequences, whose targets are lists, from single images, whose targets are numbers."""
+    with contextlib.suppress(Exception):  # what is neither is refused where it is read
+        y = part.y.to_array() if isinstance(part.y, PickledArray) else part.y
+        if isinstance(y, np.ndarray):
+            return y.ndim > 1 and y.shape[1:] != (1,) and not _is_one_hot(y)
+        return isinstance(y[0], list | tuple | PickledArray | np.ndarray)
+    return False
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"a {type(value).__name__} of {len(value)} ({', '.join(map(_kind, value[:3]))})"
+    return _kind(value)
+
+
+def _kind(value: object) -> str:
+    return "array" if isinstance(value, PickledArray | np.ndarray) else type(value).__name__

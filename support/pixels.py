@@ -1,0 +1,89 @@
+"""Pixels of data sets as people have them: brought to uint8, 0 for the background, 255 for ink."""
+
+from collections.abc import Iterable
+
+from common import DataError
+
+import numpy as np
+
+HAIR = 0.05  # how far beyond 0 and 1 resampling or rounding may have brought a pixel
+FAINTEST = 128  # the least that the highest of pixels from 0 to 255 is
+
+
+def to_uint8(
+    parts: dict[str, np.ndarray], ends: dict[str, np.ndarray] | None = None
+) -> list[np.ndarray]:
+    """Bring the pixels of all parts of a data set to uint8, from 0 to 255, by one scale.
+
+    They may be from 0 to 255, or from 0 to 1 with a hair beyond, or black and white.
+
+    Args:
+        parts: pixels (n, ...), one image after the other, by what to call one image in a message.
+        ends: where each image ends along the first axis, by the same names; None: each takes one
+            place.
+
+    Raises:
+        DataError: the scale is another one, or not the same in all parts.
+    """
+    ranges = {where: _range(where, part, (ends or {}).get(where)) for where, part in parts.items()}
+    lowest = min(low for low, _ in ranges.values())
+    highest = max(high for _, high in ranges.values())
+    if lowest >= 0 and FAINTEST <= highest <= 255:
+        for where, (_, high) in ranges.items():
+            if 0 < high <= 1:
+                raise DataError(f"{where}s: pixels from 0 to 1, but in another part to {highest:g}")
+        scale = 1
+    elif lowest >= -HAIR and highest <= 1 + HAIR:
+        scale = 256 if _are_multiples_of_a_256th(parts.values()) else 255
+    else:
+        advice = "multiply them" if lowest >= 0 else f"add {-lowest:g}, then multiply"
+        raise DataError(
+            f"{next(iter(parts))}s: pixels from {lowest:g} to {highest:g}; expected 0 to 255, 0 to "
+            f"1, or black and white: {advice} by 255 / {highest - lowest:g}, if {highest:g} is ink"
+        )
+    return [_rounded(part, scale) for part in parts.values()]
+
+
+def _are_multiples_of_a_256th(parts: Iterable[np.ndarray]) -> bool:
+    """Some tutorials divided by 256, others by 255: only the first gives whole multiples."""
+    return all(
+        np.array_equal(block * 256, np.rint(block * 256))
+        for part in parts
+        if part.dtype.kind == "f"
+        for block in _blocks(part)
+    )
+
+
+def _range(where: str, part: np.ndarray, ends: np.ndarray | None) -> tuple[float, float]:
+    """The lowest and the highest pixel; DataError if one is not a finite number."""
+    low, high = part.min(initial=0), part.max(initial=0)
+    if not np.isfinite([low, high]).all():
+        wrong = ~np.isfinite(part)
+        place = int(wrong.any(axis=tuple(range(1, part.ndim))).argmax())
+        index = place if ends is None else np.searchsorted(ends, place, side="right")
+        raise DataError(f"{where} {index}: a pixel is not a finite number")
+    return float(low), float(high)
+
+
+def _blocks(pixels: np.ndarray) -> list[np.ndarray]:
+    """Cut pixels into blocks whose copies are small, even where all are one image.
+
+    They are in the order of the memory, in which no copy of the whole is needed.
+    """
+    return np.array_split(pixels.ravel(order="K"), pixels.size // 2**21 + 1)
+
+
+def _rounded(pixels: np.ndarray, scale: int) -> np.ndarray:
+    """Multiply pixels by a scale and round them to uint8."""
+    if pixels.dtype.kind != "f":  # from 0 to 255, or black and white
+        return pixels.astype(np.uint8, copy=False) if scale == 1 else (pixels != 0) * np.uint8(255)
+    rounded = np.empty_like(pixels, np.uint8)
+    for block, new in zip(_blocks(pixels), _blocks(rounded), strict=True):
+        new[...] = np.rint(block * scale).clip(0, 255)
+    return rounded
+
+
+def are_dark_on_light(edges: list[np.ndarray]) -> bool:
+    """Tell whether more than half of the pixels at the edges of images are light: the paper."""
+    light = sum(np.count_nonzero(edge >= FAINTEST) for edge in edges)
+    return 2 * light > sum(edge.size for edge in edges)
