@@ -87,7 +87,13 @@ def load_parts(path: Path) -> list[Part]:
             if re.fullmatch(rb"[\t\n\r -~]+", start):
                 _refuse(path, start, TEXTS)
             raise
-    _check_layout(path, content)
+    parts = content if isinstance(content, list | tuple) else []
+    pairs = [isinstance(part, list | tuple) and len(part) == 2 for part in parts]
+    if len(pairs) not in (2, 3) or not all(pairs):
+        raise DataError(
+            f"{path}: expected {LAYOUT}, or a third pair for validation between the two; found "
+            f"{_describe(content)}"
+        )
     names = ("training", "validation", "test") if len(content) == 3 else ("training", "test")
     return [Part(f"{path}: {name}", *part) for name, part in zip(names, content, strict=True)]
 
@@ -96,22 +102,6 @@ def _refuse(path: Path, start: bytes, kinds: dict[bytes, tuple[str, str]]) -> No
     for pattern, (kind, advice) in kinds.items():
         if re.match(pattern, start, re.IGNORECASE):
             raise DataError(f"{path} is {kind}: {advice}")
-
-
-def _check_layout(path: Path, content: object) -> None:
-    """Raise DataError if it is not two pairs, or three."""
-    found = _describe(content)
-    if isinstance(content, list | tuple) and len(content) in (2, 3):
-        numbers = [len(part) if isinstance(part, list | tuple) else 0 for part in content]
-        if numbers == [2] * len(content):
-            return
-        if all(numbers):
-            found = f"parts of {', '.join(map(str, numbers))} things"
-    elif isinstance(content, list | tuple) and len(content) == 4:
-        found = "four things side by side, which belong in two pairs"
-    raise DataError(
-        f"{path}: expected {LAYOUT}, or a third pair for validation between the two; found {found}"
-    )
 
 
 class _SmallReads(io.FileIO):
@@ -260,9 +250,10 @@ def holds_sequences(part: Part) -> bool:
 
 def _describe(value: object) -> str:
     if isinstance(value, list | tuple):
-        return f"a {type(value).__name__} of {len(value)} ({', '.join(map(_kind, value[:3]))})"
+        return f"a {type(value).__name__} of {len(value)} ({', '.join(map(_kind, value[:4]))})"
     return _kind(value)
 
 
 def _kind(value: object) -> str:
-    return "array" if isinstance(value, PickledArray | np.ndarray) else type(value).__name__
+    name = "array" if isinstance(value, PickledArray | np.ndarray) else type(value).__name__
+    return f"{name} of {len(value)}" if isinstance(value, list | tuple) else name

@@ -1,10 +1,8 @@
 """Digit images: load, check, split, shuffle, distort."""
 
 import functools
-import gzip
 import hashlib
 import math
-import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -56,15 +54,12 @@ def load_mnist(path: Path = common.DATA_FILE) -> tuple[common.Examples, common.E
 def read_digits(path: Path) -> list[common.Examples]:
     """Read the parts of a data set of digits: training, test, and in between perhaps validation.
 
-    If the project's own file is missing, MNIST is fetched by Keras and written there.
-
     Returns:
         Images (n, T, D) of uint8, light on dark, and labels (n,) of uint8.
 
     Raises:
         DataError: the file cannot be read, or does not hold digit images.
     """
-    fetch_if_missing(path)
     parts = data_files.load_parts(path)
     if data_files.holds_sequences(parts[0]):
         raise common.DataError(
@@ -72,23 +67,6 @@ def read_digits(path: Path) -> list[common.Examples]:
             f"seq_labelling.py and variable_length_seq.py"
         )
     return digits_of(path, parts)
-
-
-def fetch_if_missing(path: Path) -> None:
-    """Fetch MNIST by Keras where the project's own file is missing; DataError if that fails."""
-    if path != common.DATA_FILE or path.exists():
-        return
-    print(f"{path} is missing; fetching MNIST")
-    try:
-        content = pickle.dumps(keras.datasets.mnist.load_data(), protocol=4)
-        path.parent.mkdir(exist_ok=True)
-        with common.written_beside(path) as unfinished:
-            unfinished.write_bytes(gzip.compress(content, compresslevel=6, mtime=0))
-    except Exception as error:  # of the network, the server or the disk
-        raise common.DataError(
-            f"MNIST could not be fetched ({common.one_line(error)}): put mnist.pkl.gz into "
-            f"{path.parent}, as its README says"
-        ) from None
 
 
 def digits_of(path: Path, parts: list[data_files.Part]) -> list[common.Examples]:

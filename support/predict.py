@@ -10,7 +10,6 @@ import common
 
 import keras
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image, ImageFilter, ImageOps
 
 from support import ctc, plots, saved
@@ -41,12 +40,8 @@ def print_predictions(
     """
     if not pictures:
         raise common.SettingError("--predict: name at least one picture")
-    formats = Figure().canvas.get_supported_filetypes().keys() - {"pgf"}  # which needs LaTeX
-    if seen and seen.suffix[1:].lower() not in formats:
-        raise common.SettingError(
-            f"--seen {seen}: the name must end in .png or in another of the formats "
-            f"{', '.join(sorted(formats))}"
-        )
+    if seen and seen.suffix.lower() != ".png":
+        raise common.SettingError(f"--seen {seen}: the name must end in .png")
     to_image, read = load_reader(model or newest_model(runs))
     images, captions = [], []
     for picture in pictures:

@@ -1,6 +1,6 @@
 """What is printed and written after a test."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import common
 
@@ -45,7 +45,9 @@ def classifier(
         "test_right": int((answers == test.y).sum()),
         "test_size": len(test.y),
     }
-    _print_classifier(metrics, test.y[:10], answers[:10], confidence[:10])
+    print("\ntest loss {test_loss:.4f}".format(**metrics))
+    print("test accuracy {test_accuracy:.2%} ({test_right:,} of {test_size:,})".format(**metrics))
+    _print_table("answer", test.y[:10], answers[:10], confidence[:10])
     plots.confusion_matrix(test.y, answers, run.folder / "confusion_matrix.png")
     worst = most_confident(answers != test.y, confidence)
     captions = _captions(test.y[worst], answers[worst], confidence[worst])
@@ -53,16 +55,6 @@ def classifier(
     if reader:
         metrics |= reading(test, reader.predict(test.x, batch_size=BATCH_SIZE, verbose=0), run)
     return finish(run, metrics | (more or {}))
-
-
-def _print_classifier(
-    metrics: dict[str, float], truth: np.ndarray, answers: np.ndarray, confidence: np.ndarray
-) -> None:
-    print("\ntest loss {test_loss:.4f}".format(**metrics))
-    print("test accuracy {test_accuracy:.2%} ({test_right:,} of {test_size:,})".format(**metrics))
-    print("\ntruth  answer  probability")
-    for true_digit, answer, probability in zip(truth, answers, confidence, strict=True):
-        print(f"{true_digit:5}  {answer:6}  {probability:11.2%}")
 
 
 def _captions(truth: np.ndarray, answers: np.ndarray, confidence: np.ndarray) -> list[str]:
@@ -149,7 +141,8 @@ def labeller(
         **_rates_by_length(test.y, greedy),
     }
     _print_labeller(metrics, test.y)
-    _print_readings(test.y[:10], greedy[:10], confidence[:10])
+    spelt = (map(ctc.spell, labels[:10]) for labels in (test.y, greedy))
+    _print_table("reading", *spelt, confidence[:10])
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits[:3]))
     plots.alignment(test.x[:3], probabilities, run.folder / "alignment.png")
     distances = keras.ops.convert_to_numpy(ctc.edit_distances(test.y, greedy))
@@ -213,14 +206,16 @@ def _print_labeller(metrics: dict[str, float], truth: np.ndarray) -> None:
             print(f"{length} labels: {rates(f'test_{{}}_{length}')} of {count:,}")
 
 
-def _print_readings(truth: np.ndarray, reading: np.ndarray, confidence: np.ndarray) -> None:
+def _print_table(
+    name: str, truth: Iterable[object], answers: Iterable[object], confidence: np.ndarray
+) -> None:
+    """Print answers beside the truth, with their probability."""
     percentages = [f"{probability:.2%}" for probability in confidence]
-    readings = zip(map(ctc.spell, truth), map(ctc.spell, reading), percentages, strict=True)
-    rows = [("truth", "reading", "probability"), *readings]
-    widths = [max(7, *map(len, column)) for column in zip(*rows, strict=True)]
+    rows = [("truth", name, "probability"), *zip(truth, answers, percentages, strict=True)]
+    widths = [max(len(str(cell)) for cell in column) for column in zip(*rows, strict=True)]
     print()
     for row in rows:
-        print("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)))
+        print("  ".join(f"{cell!s:>{width}}" for cell, width in zip(row, widths, strict=True)))
 
 
 def comparison(

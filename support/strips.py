@@ -58,7 +58,6 @@ def load_strips(
             digits on a strip are more than the most.
     """
     check_lengths(shortest, longest)
-    digits.fetch_if_missing(path)
     parts = data_files.load_parts(path)
     if any(map(data_files.holds_sequences, parts)):
         train, validation, test = _split_sequences(path, parts, columns)

@@ -51,6 +51,13 @@ def run_in_process(script, arguments, monkeypatch):
     return 0
 
 
+def settings_of(run):
+    """The settings of a run: a dictionary for its lesson's Config."""
+    settings = json.loads((run / "config.json").read_text())
+    del settings["data_sha256"]
+    return settings
+
+
 def only_run(output):
     (folder,) = output.glob("*/*/")
     return folder

@@ -178,12 +178,12 @@ def test_trimmed_labels_keep_every_label():
 
 def test_labels_that_cannot_fit_are_refused_with_their_index():
     labels = np.array([[1, 2, 3], [1, 1, 2], [4, 0, 0]])
-    ctc.check_labels_fit(labels, np.array([3, 4, 1]), "training")
-    message = "training sequence 1: 3 labels, 1 of them repeated, take 4 steps, but there are 3"
+    ctc.check_labels_fit(labels, np.array([3, 4, 1]), "training", "")
+    message = "training sequence 1: 3 labels, 1 of them repeated, take 4 steps, but there are 3; l"
     with pytest.raises(DataError, match=message):
-        ctc.check_labels_fit(labels, np.array([3, 3, 1]), "training")
+        ctc.check_labels_fit(labels, np.array([3, 3, 1]), "training", "less is more")
     with pytest.raises(DataError, match="test sequence 2: 1 labels"):
-        ctc.check_labels_fit(labels, np.array([3, 4, 0]), "test")
+        ctc.check_labels_fit(labels, np.array([3, 4, 0]), "test", "")
 
 
 def test_steps_needed_are_the_fewest_in_which_a_path_can_say_the_labels():

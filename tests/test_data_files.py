@@ -138,8 +138,8 @@ MANY = gzip.compress(pickle.dumps((([np.zeros((1, 1), "u1")] * 30_001, [[1]] * 3
         (npz().replace(TRAIN[0].tobytes()[:40], bytes(40), 1), "is damaged (BadZipFile: Bad CRC"),
         (npz().replace(b"(24, 28, 28)", b"(24, 28, 29)"), "is damaged (ValueError: x_train of sha"),
         (b"", "is damaged"),
-        ((*TRAIN, *TEST), "found four things side by side, which belong in two pairs"),
-        (((*TRAIN, *TEST), TRAIN), "found parts of 4, 2 things"),
+        ((*TRAIN, *TEST), "found a tuple of 4 (array, array, array, array)"),
+        (((*TRAIN, *TEST), TRAIN), "found a tuple of 2 (tuple of 4, tuple of 2)"),
         ((TRAIN, (TEST[0], [str(y) for y in TEST[1]])), "test labels: text, such as '0'; make num"),
         ((TRAIN, ("abc", TEST[1])), "test images: text, 'abc'; make numbers of it, by int"),
         (

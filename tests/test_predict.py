@@ -255,7 +255,7 @@ def test_a_network_for_images_that_are_not_square_is_refused(tmp_path, monkeypat
         (["--model", "none.keras"], 2, "--model goes with --predict"),
         (["--seen", "seen.png"], 2, "--seen goes with --predict"),
         (["--predict"], 2, "--predict: name at least one picture"),
-        (["--predict", "x.png", "--seen", "seen.pgf"], 2, "seen.pgf: the name must end in .png"),
+        (["--predict", "x.png", "--seen", "seen.pdf"], 2, "seen.pdf: the name must end in .png"),
         (["--predict", "x.png", "--seen", "seen"], 2, "--seen seen: the name must end in .png"),
     ],
 )

@@ -160,7 +160,7 @@ def test_a_labeller_is_scored_as_a_whole_and_by_length(tmp_path, capsys, monkeyp
     assert "greedy decoding: label error rate 12.50%, sequence error rate 25.00%" in printed
     assert "beam search: label error rate 10.00%, sequence error rate 25.00% (1 of 4)" in printed
     assert "3 labels: label error rate 16.67%, sequence error rate 50.00% of 2" in printed
-    assert re.search(r"^    1 1 +0 1 +100.00%$", printed, re.MULTILINE)
+    assert re.search(r"^ +1 1 +0 1 +100.00%$", printed, re.MULTILINE)
     truths = {tuple(label for label, _ in pairs if label) for pairs in misread}
     assert truths == {(2, 2), (3, 4, 5)}
     assert [any(said == 5 for _, said in pairs) for pairs in misread] == [False, False]

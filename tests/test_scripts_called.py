@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gzip
 import importlib
 import json
 import os
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 from decoding import read
 from lessons import options, small
-from script_runs import assert_same_run, only_run, start
+from script_runs import assert_same_run, only_run, settings_of, start
 
 from support import digits, report, training
 
@@ -222,7 +223,7 @@ def test_jax_goes_on_with_a_run_of_tensorflow_which_reads_the_same(
     np.testing.assert_array_equal(history[0], began)
     assert history[-1, 2] < history[0, 2]  # the loss
     module = importlib.import_module(script)
-    config = module.Config(**json.loads((folder / "config.json").read_text()))
+    config = module.Config(**settings_of(folder))
     if script == "classic":
         *_, test = digits.load_digits(data, test_size=20)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -249,6 +250,20 @@ def test_other_settings_are_refused_by_name(call, finished):
     for script in "seq_labelling", "variable_length_seq", "standardize":
         with pytest.raises(SettingError, match=rf"there is no run of {script}.py"):
             call(script, resume=folder)
+
+
+def test_data_are_the_same_if_their_content_is(call, finished, data, tmp_path):
+    """So a project that was moved or copied can go on with its runs; its data lie elsewhere."""
+    folder, copied = tmp_path / "run", tmp_path / "copied.pkl"
+    shutil.copytree(finished("classic"), folder)
+    (folder / "metrics.json").write_text('{"training_seconds": 1}')
+    shutil.copy(data, copied)
+    call("classic", resume=folder, data=copied)
+    with pytest.raises(SettingError, match="that run is finished"):
+        call("classic", resume=folder, data=copied)
+    copied.write_bytes(gzip.compress(data.read_bytes()))
+    with pytest.raises(SettingError, match="that run began with data_sha256 "):
+        call("classic", resume=folder, data=copied)
 
 
 def test_a_part_of_a_run_is_refused(call, finished):

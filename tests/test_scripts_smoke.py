@@ -14,7 +14,7 @@ import common
 import numpy as np
 import pytest
 from lessons import options, small
-from script_runs import TENSORFLOW
+from script_runs import TENSORFLOW, settings_of
 
 from support import digits, strips
 from variable_length_seq import pad
@@ -151,7 +151,7 @@ def test_the_saved_models_read_raw_pixels_in_a_new_process(run_once, tmp_path):
     for script in SCRIPTS:
         _, folder = run_once(script)
         Config = runpy.run_path(str(ROOT / f"{script}.py"), run_name="parsed")["Config"]
-        test = load_test(script, Config(**json.loads((folder / "config.json").read_text())))
+        test = load_test(script, Config(**settings_of(folder)))
         np.savez(folder / "test.npz", x=test.x, y=test.y)
         folders.append(folder)
     command = [sys.executable, "-c", LOAD, *folders]
