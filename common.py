@@ -4,6 +4,7 @@ import contextlib
 import faulthandler
 import gc
 import gzip
+import importlib
 import io
 import json
 import lzma
@@ -23,6 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # A recurrent network is many small operations: they run side by side sooner than in shares.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
+os.environ.pop("TF_USE_LEGACY_KERAS", None)  # set for other projects; TensorBoard needs Keras 3
 
 import numpy as np
 from pydantic import BaseModel
@@ -35,7 +37,12 @@ def hold_back_output() -> Iterator[None]:
     The C++ side of TensorFlow and of JAX writes a few lines there whatever any log level says.
     Where it aborts the process, what it wrote is lost: then the screen shows at least where.
     """
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+        os.fstat(1), os.fstat(2)
+    except (AttributeError, OSError):  # a program without a console, as editors on Windows are
+        yield
+        return
     with tempfile.TemporaryFile() as held:
         outputs = [os.dup(descriptor) for descriptor in (1, 2)]
         if not (says_where := faulthandler.is_enabled()):
@@ -56,10 +63,46 @@ def hold_back_output() -> Iterator[None]:
                 os.close(output)
 
 
-def choose_backend() -> None:
+def one_line(error: Exception) -> str:
+    """The beginning of an error's message, in which a broken file may put anything."""
+    first = f"{error} ".splitlines()[0]
+    return "".join(c if c.isprintable() else "?" for c in first)[:200].strip()
+
+
+class _NoTensorFlow:
+    """Makes TensorFlow, where it is broken, a package that is not installed: for Keras too."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "tensorflow":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def import_tensorflow() -> str:
+    """Import TensorFlow, as Keras and TensorBoard do later with any backend.
+
+    Returns:
+        Why it cannot be imported, where it is broken or installed by half.
+    """
+    try:
+        tensorflow = importlib.import_module("tensorflow")
+        # Each network traces functions of its own: nothing to warn of, as in a notebook.
+        tensorflow.get_logger().addFilter(lambda record: "retracing" not in record.getMessage())
+    except Exception as error:  # whatever is broken raises
+        if getattr(error, "name", None) == "tensorflow":
+            return ""  # it is not installed
+        sys.modules.pop("tensorflow", None)
+        sys.meta_path.insert(0, _NoTensorFlow())
+        return one_line(error)
+    return ""
+
+
+def choose_backend(broken: str = "") -> None:
     """Name in KERAS_BACKEND, where the user has not, the first backend that is installed.
 
     It is that of keras.json, into which Keras writes "tensorflow" unasked, else TensorFlow or JAX.
+
+    Args:
+        broken: why TensorFlow cannot be imported, if it is installed.
     """
     chosen = os.environ.get("KERAS_BACKEND")
     try:
@@ -68,21 +111,30 @@ def choose_backend() -> None:
     except (OSError, RuntimeError, ValueError, KeyError, TypeError):  # no such file, or damaged
         named = ""
     names = [chosen] if chosen else [named, "tensorflow", "jax"]
-    can_train = "tensorflow", "jax", "torch"  # Keras has others
+    can_train = {"tensorflow", "jax", "torch"} - ({"tensorflow"} if broken else set())
     installed = [name for name in names if name in can_train and find_spec(name)]
-    if not installed:
+    if broken and "tensorflow" in names:
+        backend = f": the backend is {installed[0]}" if installed else ", see README.md"
+        print(f"tensorflow cannot be imported ({broken}){backend}", file=sys.stderr)
+    elif not installed:
         wanted = chosen or "tensorflow or jax"
         print(f"{wanted} is not installed, or cannot train: see README.md", file=sys.stderr)
+    if not installed:
         sys.exit(2)
     os.environ["KERAS_BACKEND"] = installed[0]
 
 
-choose_backend()
+# There a notebook names how it shows pictures. Where that is not installed, nothing could be drawn.
+shown_by = os.environ.get("MPLBACKEND", "")
+if shown_by.startswith("module://") and not find_spec(shown_by[9:].split(".")[0]):
+    del os.environ["MPLBACKEND"]
 with hold_back_output():
-    with contextlib.suppress(ModuleNotFoundError):
-        import tensorflow  # Keras and TensorBoard import it later, with any backend
+    broken = import_tensorflow()
+choose_backend(broken)
+with hold_back_output():
     import keras
-
+keras.config.set_floatx("float32")  # whatever keras.json says
+keras.config.set_image_data_format("channels_last")
 DATA_FILE = Path(__file__).resolve().parent / "data" / "mnist.pkl.gz"
 LARGEST_DATA = 448 * 2**20  # bytes of a pickle after decompression; MNIST in float64 needs 439e6
 LONGEST_PROGRAM = 1_000_000  # instructions of a pickle; a sequence takes about 30
@@ -132,12 +184,6 @@ def written_beside(path: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
-def one_line(error: Exception) -> str:
-    """The beginning of an error's message, in which a broken file may put anything."""
-    first = f"{error} ".splitlines()[0]
-    return "".join(c if c.isprintable() else "?" for c in first)[:200].strip()
-
-
 def set_seed(seed: int) -> None:
     """Begin anew: whatever this process did before, the same seed repeats a run to the last bit."""
     distribution = keras.distribution.distribution()
@@ -145,6 +191,8 @@ def set_seed(seed: int) -> None:
     keras.distribution.set_distribution(distribution)  # the devices stay
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow":
+        import tensorflow
+
         tensorflow.config.experimental.enable_op_determinism()
 
 

@@ -1,7 +1,7 @@
 """From the terminal to `main(config)`: options, messages, exit codes, what Ctrl-C prints."""
 
 import contextlib
-import shlex
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -31,6 +31,12 @@ def parse(config_class: type[Config], description: str) -> Config:
         return tyro.cli(config_class, prog=Path(sys.argv[0]).name, description=description)
 
 
+def spelt(*words: str) -> str:
+    """Write a command as PowerShell, cmd.exe and sh read it: in double quotes what needs them."""
+    plain = r"[\w./:=+,@-]+"
+    return " ".join(word if re.fullmatch(plain, word) else f'"{word}"' for word in words)
+
+
 @contextlib.contextmanager
 def one_message(resume: Path | None = None) -> Iterator[None]:
     """Turn an error that the user can mend into one message on stderr and an exit code.
@@ -53,8 +59,8 @@ def one_message(resume: Path | None = None) -> Iterator[None]:
         if processes.process_id() > 0:  # its folder is a temporary one
             advice = "start all again, with --resume and the run's folder"
         else:
-            options = [] if resume else ["--resume", str(interruption)]
-            advice = shlex.join(["python", *sys.argv, *options])
+            options = [] if resume else ["--resume", Path(str(interruption)).as_posix()]
+            advice = spelt("python", *sys.argv, *options)
         processes.leave(f"\ninterrupted; to go on: {advice}", 130)
     except KeyboardInterrupt:
         processes.leave("\ninterrupted", 130)
@@ -67,7 +73,8 @@ def run(main: Callable, config_class: type[RunConfig], description: str) -> None
         description: what --help says of the script.
     """
     config = parse(config_class, description)
-    sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be in another encoding
+    with contextlib.suppress(AttributeError):  # notebooks and editors have an output of their own
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name in another encoding
     with one_message(config.resume):
         if config.predict is not None:
             if not predict.print_predictions(

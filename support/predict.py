@@ -1,6 +1,7 @@
 """Reading one's own pictures: brought to the form of MNIST, and read."""
 
 import functools
+import glob
 import pickle
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -44,6 +45,7 @@ def print_predictions(
         raise common.SettingError(f"--seen {seen}: the name must end in .png")
     to_image, read = load_reader(model or newest_model(runs))
     images, captions = [], []
+    pictures = [path for name in pictures for path in _expanded(name)]
     for picture in pictures:
         try:
             image = to_image(find_ink(picture))
@@ -60,6 +62,13 @@ def print_predictions(
         plots.images(padded.transpose(0, 2, 1), captions[:MOST_SEEN], seen, columns=3)
         print(f"wrote {seen}, which shows {len(columns)} of {len(images)} pictures")
     return len(images) == len(pictures)
+
+
+def _expanded(name: Path) -> list[Path]:
+    """The pictures that a name with stars means, where the shell has not said so: on Windows."""
+    if "*" not in str(name) or name.exists():
+        return [name]
+    return [Path(path) for path in sorted(glob.glob(str(name)))] or [name]
 
 
 def load_reader(

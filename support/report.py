@@ -1,6 +1,8 @@
 """What is printed and written after a test."""
 
+import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import common
 
@@ -234,6 +236,7 @@ def comparison(
     """
     histories = {scaling: run.history for scaling, run in runs.items()}
     plots.comparison(histories, whole.folder / "learning_curves.png")
+    show_in_notebook(whole.folder)
     run_folder.write_json(metrics, whole.folder / "metrics.json")
     names = "  ".join(f"epochs to {goal:.1%}" for goal in goals)
     print(f"\nscaling       input mean  variance  {names}  test accuracy  seconds")
@@ -252,4 +255,14 @@ def finish(run: Run, metrics: dict[str, float]) -> dict[str, float]:
     run_folder.write_json(metrics, run.folder / "metrics.json")
     print(f"\ntrained in {run.seconds:.1f} s")
     print(f"wrote {run.folder}")
+    show_in_notebook(run.folder)
     return metrics
+
+
+def show_in_notebook(folder: Path) -> None:
+    """Show the pictures of a folder below the cell of the notebook, if that is where this runs."""
+    IPython = sys.modules.get("IPython")
+    if IPython and hasattr(IPython.get_ipython(), "kernel"):  # a terminal of IPython has none
+        for picture in sorted(folder.glob("*.png")):
+            print(picture.name)
+            IPython.display.display(IPython.display.Image(filename=str(picture)))

@@ -22,7 +22,7 @@ class RunConfig(
     seed: Seed = 0  # the number that all random numbers follow from: the same seed, the same run
     train_size: PositiveInt | None = None  # training examples to use, the first ones; None: all
     test_size: PositiveInt | None = None  # test examples to use, the first ones; None: all
-    data: Path = common.DATA_FILE  # pickle of ((x_train, y_train), (x_test, y_test))
+    data: Path = common.DATA_FILE  # file of ((x_train, y_train), (x_test, y_test)): see data/README
     output: Path = Path("runs")  # folder of all runs: one writes to OUTPUT/SCRIPT/TIME
     start_from: Path | None = None  # saved network, a model.keras, whose weights are the first ones
     resume: Path | None = None  # folder of a run that was interrupted; it goes on there
@@ -33,8 +33,9 @@ class RunConfig(
     def of_the_run(self) -> dict:
         """Return the settings that make a run what it is, not those that say what to do with it.
 
-        Data are what they hold, wherever they lie: the SHA-256 of the file is among them.
+        Data are what they hold, wherever they lie: the file's SHA-256 is among them, its beginning.
         """
         settings = self.model_dump(mode="json", exclude={"resume", "predict", "model", "seen"})
         with self.data.open("rb") as file:
-            return settings | {"data_sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return settings | {"data_sha256": digest[:16]}

@@ -1,12 +1,12 @@
 """What TensorBoard shows of a training: figures, weights, graph, settings beside results."""
 
-import shlex
 from pathlib import Path
 
 import common  # noqa: F401  before Keras
 
 import keras
 
+from support import command_line
 from support.run_folder import Run
 from support.settings import RunConfig
 
@@ -88,4 +88,5 @@ def how_to_see(whole: Run) -> str:
     """Say how to start TensorBoard, or why it has nothing to show."""
     if not AVAILABLE:
         return "nothing was written for TensorBoard: its logs need TensorFlow and TensorBoard"
-    return f"to see the training: tensorboard --logdir {shlex.quote(str(whole.folder))}"
+    command = command_line.spelt("tensorboard", "--logdir", whole.folder.as_posix())
+    return f"to see the training: {command}"

@@ -1,6 +1,7 @@
 """support/command_line.py: errors become messages and exit codes, mistakes of ours do not."""
 
 import errno
+import shlex
 from pathlib import Path
 
 import common
@@ -43,6 +44,21 @@ def test_what_a_user_can_mend_is_one_message(error, code, message, monkeypatch, 
         run(error, monkeypatch)
     assert exit.value.code == code
     assert capsys.readouterr() == ("", message)
+
+
+@pytest.mark.parametrize(
+    ("word", "written"),
+    [
+        ("runs/classic/2026-11-28_10-00-00", "runs/classic/2026-11-28_10-00-00"),
+        ("C:/Users/Zoë/runs", "C:/Users/Zoë/runs"),
+        ("C:\\Users\\Zoë", '"C:\\Users\\Zoë"'),
+        ("my runs (2)", '"my runs (2)"'),
+        ("", '""'),
+    ],
+)
+def test_a_command_is_written_for_all_shells(word, written):
+    assert command_line.spelt("python", word) == f"python {written}"
+    assert shlex.split(written) == [word]
 
 
 def test_a_resumed_run_is_resumed_again_by_the_same_command(monkeypatch, capsys):

@@ -4,7 +4,6 @@ import functools
 import json
 import re
 import runpy
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -63,7 +62,7 @@ def smoke_run(script, output):
     assert ran.stderr == ""
     (folder,) = output.glob(f"{script}/*")
     if script == "standardize":
-        end = f"to see the training: tensorboard --logdir {shlex.quote(str(folder))}\n"
+        end = f'to see the training: tensorboard --logdir "{folder}"\n'
         if not TENSORFLOW:
             end = "nothing was written for TensorBoard: its logs need TensorFlow and TensorBoard\n"
         assert ran.stdout.endswith(f"\n{end}")
