@@ -42,6 +42,10 @@ def pytest_collection_modifyitems(items):
     for item in items:
         # Keras's variables do not know a new keyword of NumPy, which they meet where one is saved.
         item.add_marker(pytest.mark.filterwarnings("ignore:__array__ implementation doesn't"))
+        # As common.py does, whose filter pytest sets aside.
+        kinds = "Bidirectional|SimpleRNN|GRU|LSTM"
+        ignored = rf"ignore:Layer .* \(of type ({kinds})\) was passed an input with a mask"
+        item.add_marker(pytest.mark.filterwarnings(ignored))
 
 
 @pytest.fixture(scope="session")
