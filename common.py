@@ -137,7 +137,8 @@ with hold_back_output():
 keras.config.set_floatx("float32")  # whatever keras.json says
 keras.config.set_image_data_format("channels_last")
 # From 3.16 on a recurrent layer warns that it hands on no mask: lesson 3 hands one to each itself.
-warnings.filterwarnings("ignore", r"Layer .* \(of type (Bidirectional|SimpleRNN|GRU|LSTM)\) .* mask")
+kinds = "Bidirectional|SimpleRNN|GRU|LSTM"
+warnings.filterwarnings("ignore", rf"Layer .* \(of type ({kinds})\) was passed .* mask")
 DATA_FILE = Path(__file__).resolve().parent / "data" / "mnist.pkl.gz"
 LARGEST_DATA = 448 * 2**20  # bytes of a pickle after decompression; MNIST in float64 needs 439e6
 LONGEST_PROGRAM = 1_000_000  # instructions of a pickle; a sequence takes about 30

@@ -158,3 +158,11 @@ def test_the_saved_models_read_raw_pixels_in_a_new_process(run_once, tmp_path):
     metrics = [json.loads((folder / "metrics.json").read_text()) for folder in folders]
     expected = [figures["test_loss"] for figures in metrics]
     np.testing.assert_allclose(json.loads(ran.stdout), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_it_runs_with_torch(script, tmp_path, monkeypatch):
+    pytest.importorskip("torch", reason="no torch is installed: see docs/machines.md")
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    _, folder = smoke_run(script, tmp_path)
+    assert (folder / "model.keras").exists()

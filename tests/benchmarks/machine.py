@@ -4,14 +4,15 @@ import contextlib
 import os
 import platform
 from datetime import date
-from importlib.metadata import version
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 
 def machine(*packages: str) -> str:
     """Name the date, the processor and its cores, the versions of Python and installed packages."""
-    versions = ", ".join(f"{name} {version(name)}" for name in packages if find_spec(name))
+    installed = [import_module(name) for name in packages if find_spec(name)]
+    versions = ", ".join(f"{package.__name__} {package.__version__}" for package in installed)
     python = f"Python {platform.python_version()}"
     return f"{date.today()}, {os.cpu_count()} cores of {processor()}, {python}, {versions}\n"
 
