@@ -4,7 +4,6 @@ import contextlib
 import faulthandler
 import gc
 import gzip
-import importlib
 import io
 import json
 import lzma
@@ -79,14 +78,11 @@ class _NoTensorFlow:
 
 
 def import_tensorflow() -> str:
-    """Import TensorFlow, as Keras and TensorBoard do later with any backend.
-
-    Returns:
-        Why it cannot be imported, where it is broken or installed by half.
-    """
+    """Import TensorFlow, as Keras does later with any backend; return what is broken in it."""
     try:
-        tensorflow = importlib.import_module("tensorflow")
-        # Each network traces functions of its own: nothing to warn of, as in a notebook.
+        import tensorflow
+
+        # Each network has functions of its own, so that nothing is wrong with tracing them.
         tensorflow.get_logger().addFilter(lambda record: "retracing" not in record.getMessage())
     except Exception as error:  # whatever is broken raises
         if getattr(error, "name", None) == "tensorflow":
@@ -100,10 +96,8 @@ def import_tensorflow() -> str:
 def choose_backend(broken: str = "") -> None:
     """Name in KERAS_BACKEND, where the user has not, the first backend that is installed.
 
-    It is that of keras.json, into which Keras writes "tensorflow" unasked, else TensorFlow or JAX.
-
-    Args:
-        broken: why TensorFlow cannot be imported, if it is installed.
+    It is that of keras.json, into which Keras writes "tensorflow" unasked, else TensorFlow, where
+    nothing is `broken`, or JAX.
     """
     chosen = os.environ.get("KERAS_BACKEND")
     try:
@@ -458,6 +452,21 @@ class _LimitedLines(io.BufferedReader):
         return line
 
 
+@contextlib.contextmanager
+def data_errors(path: Path) -> Iterator[None]:
+    """Turn what reading a data file raises into a DataError that says what is wrong with it."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: check --data") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise DataError(f"{path} can't be read: {error.strerror}") from None
+    except RefusedContent as error:
+        raise DataError(f"{path} is not taken: {one_line(error)}") from None
+    except Exception as error:  # whatever the first damaged byte happens to lead to
+        raise DataError(f"{path} is damaged ({type(error).__name__}: {one_line(error)})") from None
+
+
 def load_pickle(path: Path) -> object:
     """Read a pickle of plain data, packed by gzip or xz or not, without running any code in it.
 
@@ -470,20 +479,12 @@ def load_pickle(path: Path) -> object:
     collects = gc.isenabled()
     gc.disable()  # it would search the growing lists again and again
     try:
-        with unpacked(path) as file:
+        with data_errors(path), unpacked(path) as file:
             reader = _LimitedLines(_LimitedFile(file))
             content = _DataUnpickler(reader).load()
             if reader.read(1):  # at its end an archive checks its checksum
                 raise ValueError("something follows after its end")
             return content
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist: check --data") from None
-    except (IsADirectoryError, PermissionError) as error:
-        raise DataError(f"{path} can't be read: {error.strerror}") from None
-    except RefusedContent as error:
-        raise DataError(f"{path} is not taken: {one_line(error)}") from None
-    except Exception as error:  # whatever the first damaged instruction happens to lead to
-        raise DataError(f"{path} is damaged ({type(error).__name__}: {one_line(error)})") from None
     finally:
         if collects:
             gc.enable()

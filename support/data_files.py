@@ -119,23 +119,16 @@ def load_npz(path: Path) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarra
     Raises:
         DataError: the file is damaged, or holds something else.
     """
-    try:
-        with _SmallReads(path) as file, zipfile.ZipFile(file) as archive:
-            found = archive.namelist()
-            if not {f"{name}.npy" for name in NPZ_NAMES} <= set(found):
-                raise RefusedContent(
-                    f"a .npz file holds {', '.join(NPZ_NAMES)}, this archive {', '.join(found[:8])}"
-                )
-            arrays = [_npz_array(archive, name) for name in NPZ_NAMES]
-            if sum(next(array) for array in arrays) > common.LARGEST_DATA:
-                raise RefusedContent(f"it holds more than {common.LARGEST_DATA >> 20} MiB")
-            x_train, y_train, x_test, y_test = (next(array) for array in arrays)
-    except RefusedContent as error:
-        raise DataError(f"{path} is not taken: {common.one_line(error)}") from None
-    except Exception as error:  # of a damaged archive
-        raise DataError(
-            f"{path} is damaged ({type(error).__name__}: {common.one_line(error)})"
-        ) from None
+    with common.data_errors(path), _SmallReads(path) as file, zipfile.ZipFile(file) as archive:
+        found = archive.namelist()
+        if not {f"{name}.npy" for name in NPZ_NAMES} <= set(found):
+            raise RefusedContent(
+                f"a .npz file holds {', '.join(NPZ_NAMES)}, this archive {', '.join(found[:8])}"
+            )
+        arrays = [_npz_array(archive, name) for name in NPZ_NAMES]
+        if sum(next(array) for array in arrays) > common.LARGEST_DATA:
+            raise RefusedContent(f"it holds more than {common.LARGEST_DATA >> 20} MiB")
+        x_train, y_train, x_test, y_test = (next(array) for array in arrays)
     return (x_train, y_train), (x_test, y_test)
 
 

@@ -263,8 +263,8 @@ def _sequences_and_labels(part: data_files.Part) -> tuple[list[np.ndarray], np.n
     for index, (sequence, label) in enumerate(zip(sequences, labels, strict=True)):
         if sequence.ndim != 2 or sequence.shape[1:] != first.shape[1:] or not sequence.size:
             raise common.DataError(
-                f"{part.where} sequence {index}: expected the shape (T, {first.shape[-1]}), T at "
-                f"least 1, found {sequence.shape}"
+                f"{part.where} sequence {index}: expected the shape (T, "
+                f"{', '.join(map(str, first.shape[1:]))}), T at least 1, found {sequence.shape}"
             )
         if sequence.dtype != first.dtype:
             raise common.DataError(
