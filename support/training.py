@@ -148,7 +148,7 @@ class KeepBest(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         figures = [logs[self.monitor], *(row[self.monitor] for row in self.run.epochs)]
         if self.best(figures) == logs[self.monitor]:
-            network = keras.Model(self.model.input, self.model.output, name=self.model.name)
+            network = keras.Model(self.model.inputs[0], self.model.outputs[0], name=self.model.name)
             with common.written_beside(self.run.folder / "model.keras") as path:
                 network.save(path)
 
