@@ -46,6 +46,10 @@ def test_held_back_lines_are_shown_only_after_an_error(capfd):
     assert capfd.readouterr().err == "noise\nafter\n"
 
 
+on_unix = pytest.mark.skipif(os.name == "nt", reason="it is about a Unix system")
+
+
+@on_unix
 def test_where_a_library_aborts_the_process_the_screen_says_where():
     code = "import common, os\nwith common.hold_back_output():\n    os.abort()"
     command = [sys.executable, "-c", code]
@@ -370,6 +374,7 @@ def test_attacks_run_nothing(tmp_path, name):
     assert not mark.exists()
 
 
+@on_unix
 @pytest.mark.parametrize("name", ["os.system", "protocol 0", "extension registry"])
 def test_attacks_work_on_an_ordinary_unpickler(tmp_path, name):
     """Otherwise the test above would prove nothing."""

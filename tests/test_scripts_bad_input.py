@@ -30,7 +30,7 @@ CASES = [  # all lessons take these paths; lesson 1 alone takes them all, the ot
     (["--unit", "3"], "--units INT"),
     (["--seed", "-1"], "greater than or equal to 0"),
     (["--test-size", "10001"], "--test-size 10,001: there are "),
-    (["--train-size", "200", "--output", "/proc/nothing"], "can't be written"),
+    (["--train-size", "200", "--output", ROOT / "README.md" / "runs"], "can't be written"),
 ]
 
 

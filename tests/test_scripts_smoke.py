@@ -62,7 +62,7 @@ def smoke_run(script, output):
     assert ran.stderr == ""
     (folder,) = output.glob(f"{script}/*")
     if script == "standardize":
-        end = f'to see the training: tensorboard --logdir "{folder}"\n'
+        end = f'to see the training: tensorboard --logdir "{folder.as_posix()}"\n'
         if not TENSORFLOW:
             end = "nothing was written for TensorBoard: its logs need TensorFlow and TensorBoard\n"
         assert ran.stdout.endswith(f"\n{end}")

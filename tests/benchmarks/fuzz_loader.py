@@ -15,7 +15,6 @@ import io
 import lzma
 import pickle
 import re
-import resource
 import struct
 import sys
 import tempfile
@@ -343,6 +342,10 @@ class Peak:
         with contextlib.suppress(OSError):
             status = Path("/proc/self/status").read_text()
             return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) * 1024
+        if sys.platform == "win32":
+            return 0  # not watched there
+        import resource
+
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
