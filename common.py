@@ -464,7 +464,8 @@ def data_errors(path: Path) -> Iterator[None]:
     except RefusedContent as error:
         raise DataError(f"{path} is not taken: {one_line(error)}") from None
     except Exception as error:  # whatever the first damaged byte happens to lead to
-        raise DataError(f"{path} is damaged ({type(error).__name__}: {one_line(error)})") from None
+        reason = one_line(error) or "it ends too early"
+        raise DataError(f"{path} is damaged ({type(error).__name__}: {reason})") from None
 
 
 def load_pickle(path: Path) -> object:

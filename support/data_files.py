@@ -1,6 +1,7 @@
 """Data files: which kind a file is, as its content says, and the layout of the arrays in it."""
 
 import contextlib
+import functools
 import io
 import math
 import re
@@ -18,6 +19,7 @@ LAYOUT = "((x_train, y_train), (x_test, y_test))"
 MOST_SEQUENCES = 30_000  # in a file: training and test
 PIECE = 2**20  # bytes that are read of an archive at once
 NPZ_NAMES = "x_train", "y_train", "x_test", "y_test"
+NPZ_VALIDATION = "x_val", "y_val"
 NPY_HEADER = re.compile(
     r"\{'descr': '([<>|=]?[biuf][1248])', 'fortran_order': (True|False), "
     r"'shape': \(([\d, ]{0,60})\), \}\s*"
@@ -84,7 +86,7 @@ def load_parts(path: Path) -> list[Part]:
         try:
             content = common.load_pickle(path)
         except DataError:
-            if re.fullmatch(rb"[\t\n\r -~]+", start):
+            if re.fullmatch(rb"[\t\n\r -~\x80-\xff]+", start):  # no control characters
                 _refuse(path, start, TEXTS)
             raise
     parts = content if isinstance(content, list | tuple) else []
@@ -113,23 +115,26 @@ class _SmallReads(io.FileIO):
         return super().read(PIECE if size < 0 else size)
 
 
-def load_npz(path: Path) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Read x_train, y_train, x_test and y_test from a .npz file; nothing in it is unpickled.
+def load_npz(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Read training, perhaps validation, and test from a .npz file; nothing in it is unpickled.
 
     Raises:
         DataError: the file is damaged, or holds something else.
     """
     with common.data_errors(path), _SmallReads(path) as file, zipfile.ZipFile(file) as archive:
         found = archive.namelist()
-        if not {f"{name}.npy" for name in NPZ_NAMES} <= set(found):
+        names = [*NPZ_NAMES[:2], *NPZ_VALIDATION, *NPZ_NAMES[2:]]
+        names = [name for name in names if name in NPZ_NAMES or f"{name}.npy" in found]
+        if {f"{name}.npy" for name in names} != set(found):
             raise RefusedContent(
-                f"a .npz file holds {', '.join(NPZ_NAMES)}, this archive {', '.join(found[:8])}"
+                f"it holds {', '.join(found[:8])}; expected {', '.join(NPZ_NAMES)} as .npy, and "
+                f"perhaps {', '.join(NPZ_VALIDATION)}"
             )
-        arrays = [_npz_array(archive, name) for name in NPZ_NAMES]
+        arrays = [_npz_array(archive, name) for name in names]
         if sum(next(array) for array in arrays) > common.LARGEST_DATA:
             raise RefusedContent(f"it holds more than {common.LARGEST_DATA >> 20} MiB")
-        x_train, y_train, x_test, y_test = (next(array) for array in arrays)
-    return (x_train, y_train), (x_test, y_test)
+        arrays = [next(array) for array in arrays]
+    return list(zip(arrays[::2], arrays[1::2], strict=True))
 
 
 def _npz_array(archive: zipfile.ZipFile, name: str) -> Iterator[int | np.ndarray]:
@@ -159,8 +164,11 @@ def _npz_array(archive: zipfile.ZipFile, name: str) -> Iterator[int | np.ndarray
         yield array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def to_array(where: str, value: object) -> np.ndarray:
-    """Make an array from a stand-in, a list of numbers, or a list of arrays of one shape.
+def to_array(where: str, value: object, *, levels: int = 2) -> np.ndarray:
+    """Make an array from a stand-in, a list of numbers, or a list of such of one shape.
+
+    Args:
+        levels: of lists in lists; a file can hold deeper ones, and one in itself.
 
     Raises:
         DataError: that is not possible.
@@ -171,12 +179,12 @@ def to_array(where: str, value: object) -> np.ndarray:
     kinds = {type(item) for item in content}
     if kinds <= {int, float}:
         return np.asarray(content)
-    if kinds <= {PickledArray, np.ndarray}:
-        arrays = to_arrays(where, content)
+    if kinds <= {PickledArray, np.ndarray, list, tuple} and levels > 1:
+        make = functools.partial(to_array, levels=levels - 1)
+        arrays = to_arrays(where.removesuffix("s"), content, make)
         if len({(array.shape, array.dtype) for array in arrays}) > 1:
             raise DataError(f"{where}: arrays of different shapes or types")
         return np.stack(arrays)
-    # NumPy would follow a list into lists of lists, however deep.
     raise DataError(f"{where}: expected an array of numbers, found {_describe(content)}")
 
 
@@ -190,7 +198,7 @@ def _content(where: str, value: object) -> np.ndarray | list:
         raise DataError(f"{where}: not an array ({common.one_line(error)})") from None
     if isinstance(content, tuple):
         content = list(content)
-    if not isinstance(content, list | np.ndarray):
+    if not isinstance(content, list | np.ndarray) or getattr(content, "shape", None) == ():
         raise DataError(f"{where}: expected an array of numbers, found {_describe(content)}")
     if isinstance(content, list) and content and isinstance(content[0], str):
         raise DataError(f"{where}: text, such as {content[0]!r:.20}; make numbers of it, by int")
@@ -217,7 +225,8 @@ def to_arrays(
     items = _content(where, value)
     if len(items) > MOST_SEQUENCES:
         raise DataError(
-            f"{where}s: {len(items):,}; at most {MOST_SEQUENCES:,} are taken: leave the others out"
+            f"{where}s: {len(items):,}; at most {MOST_SEQUENCES:,} are taken: leave the others "
+            f"out, or make one array of them"
         )
     # A file can name one array, or one list, many times.
     bytes_left, items_left = common.LARGEST_DATA, common.LONGEST_PROGRAM
@@ -233,12 +242,14 @@ def to_arrays(
 
 def holds_sequences(part: Part) -> bool:
     """Tell sequences, whose targets are lists, from single images, whose targets are numbers."""
-    with contextlib.suppress(Exception):  # what is neither is refused where it is read
-        y = part.y.to_array() if isinstance(part.y, PickledArray) else part.y
-        if isinstance(y, np.ndarray):
-            return y.ndim > 1 and y.shape[1:] != (1,) and not _is_one_hot(y)
-        return isinstance(y[0], list | tuple | PickledArray | np.ndarray)
-    return False
+    try:
+        labels = to_labels("", part.y)
+    except DataError:  # of different lengths, or neither, which is refused where it is read
+        with contextlib.suppress(Exception):
+            y = part.y.to_array() if isinstance(part.y, PickledArray) else part.y
+            return isinstance(y[0], list | tuple | PickledArray | np.ndarray)
+        return False
+    return labels.ndim > 1
 
 
 def _describe(value: object) -> str:

@@ -63,7 +63,7 @@ def read_digits(path: Path) -> list[common.Examples]:
     parts = data_files.load_parts(path)
     if data_files.holds_sequences(parts[0]):
         raise common.DataError(
-            f"{path} holds sequences, each with a list of labels: digit sequences are for "
+            f"{path}: training labels of more than one number an image; digit sequences are for "
             f"seq_labelling.py and variable_length_seq.py"
         )
     return digits_of(path, parts)
@@ -80,9 +80,8 @@ def digits_of(path: Path, parts: list[data_files.Part]) -> list[common.Examples]
     if len(sizes) > 1:
         raise common.DataError(f"{path}: images of {sorted(sizes)}; all must be of one size")
     images = pixels.to_uint8({f"{name} image": images for name, (images, _) in checked.items()})
-    some = images[0][:: len(images[0]) // 1000 + 1]
-    if pixels.are_dark_on_light([some[:, 0], some[:, -1], some[:, :, 0], some[:, :, -1]]):
-        print(f"{path} is dark on light: its images are turned to light on dark, as MNIST is")
+    some = [part[:: len(part) // 1000 + 1] for part in images]
+    if pixels.are_dark_on_light(path, [(x[:, 0], x[:, -1], x[:, :, 0], x[:, :, -1]) for x in some]):
         images = [255 - part for part in images]
     labels = [labels.astype(np.uint8) for _, labels in checked.values()]
     return [common.Examples(*pair) for pair in zip(images, labels, strict=True)]
@@ -90,8 +89,8 @@ def digits_of(path: Path, parts: list[data_files.Part]) -> list[common.Examples]
 
 def _images_and_labels(part: data_files.Part) -> tuple[np.ndarray, np.ndarray]:
     """Check images and labels of a part: any pixels (n, T, D), digits (n,)."""
-    images = data_files.to_array(f"{part.where} images", part.x)
     labels = data_files.to_labels(f"{part.where} labels", part.y)
+    images = data_files.to_array(f"{part.where} images", part.x)
     if images.ndim == 2 and images.size and math.isqrt(images.shape[1]) ** 2 == images.shape[1]:
         images = images.reshape(len(images), math.isqrt(images.shape[1]), -1)
     if images.ndim == 4 and [*images.shape[1:]].count(1) == 1 and 1 in images.shape[1::2]:
@@ -114,7 +113,7 @@ def _images_and_labels(part: data_files.Part) -> tuple[np.ndarray, np.ndarray]:
 
 def check_digits(where: str, labels: np.ndarray) -> None:
     """Raise DataError if a label is not one of the digits."""
-    wrong = ~((labels >= 0) & (labels < DIGITS) & (labels % 1 == 0))
+    wrong = ~np.isin(labels, np.arange(DIGITS))
     if wrong.any():
         index = int(wrong.argmax())
         raise common.DataError(

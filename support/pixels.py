@@ -1,6 +1,7 @@
 """Pixels of data sets as people have them: brought to uint8, 0 for the background, 255 for ink."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from common import DataError
 
@@ -28,14 +29,16 @@ def to_uint8(
     ranges = {where: _range(where, part, (ends or {}).get(where)) for where, part in parts.items()}
     lowest = min(low for low, _ in ranges.values())
     highest = max(high for _, high in ranges.values())
-    if lowest >= 0 and FAINTEST <= highest <= 255:
-        for where, (_, high) in ranges.items():
-            if 0 < high <= 1:
-                raise DataError(f"{where}s: pixels from 0 to 1, but in another part to {highest:g}")
+    for where, (_, high) in ranges.items():
+        if 0 < high < highest / 2:
+            raise DataError(f"{where}s: pixels up to {high:g}, in another part up to {highest:g}")
+    if lowest >= -0.5 and FAINTEST <= highest < 255.5:
         scale = 1
-    elif lowest >= -HAIR and highest <= 1 + HAIR:
+    elif lowest >= -HAIR and 0.5 <= highest <= 1 + HAIR:
         scale = 256 if _are_multiples_of_a_256th(parts.values()) else 255
     else:
+        if lowest == highest:
+            raise DataError(f"{next(iter(parts))}s: all pixels are {highest:g}")
         advice = "multiply them" if lowest >= 0 else f"add {-lowest:g}, then multiply"
         raise DataError(
             f"{next(iter(parts))}s: pixels from {lowest:g} to {highest:g}; expected 0 to 255, 0 to "
@@ -83,7 +86,22 @@ def _rounded(pixels: np.ndarray, scale: int) -> np.ndarray:
     return rounded
 
 
-def are_dark_on_light(edges: list[np.ndarray]) -> bool:
-    """Tell whether more than half of the pixels at the edges of images are light: the paper."""
-    light = sum(np.count_nonzero(edge >= FAINTEST) for edge in edges)
-    return 2 * light > sum(edge.size for edge in edges)
+def are_dark_on_light(path: Path, edges: list[tuple[np.ndarray, ...]]) -> bool:
+    """Tell whether images are dark on light, and print it: more than half of their edges is light.
+
+    Args:
+        path: of the data set, for messages.
+        edges: of each part of the data set, pixels from 0 to 255.
+
+    Raises:
+        DataError: some parts are, others are not.
+    """
+    dark_on_light = [
+        2 * sum(np.count_nonzero(edge >= FAINTEST) for edge in part) > sum(e.size for e in part)
+        for part in edges
+    ]
+    if any(dark_on_light):
+        if not all(dark_on_light):
+            raise DataError(f"{path}: training or test is dark on light, the other light on dark")
+        print(f"{path} is dark on light: it is turned to light on dark, as MNIST is")
+    return all(dark_on_light)

@@ -221,8 +221,7 @@ def _split_sequences(
     ends = {f"{where} sequence": steps.cumsum() for where, steps in lengths.items()}
     values = _concatenated(path, {f"{where} sequence": x for where, (x, _) in checked.items()})
     scaled = pixels.to_uint8(values, ends)
-    if pixels.are_dark_on_light([scaled[0][:, 0], scaled[0][:, -1]]):
-        print(f"{path} is dark on light: its strips are turned to light on dark, as MNIST is")
+    if pixels.are_dark_on_light(path, [(part[:, 0], part[:, -1]) for part in scaled]):
         scaled = [np.subtract(255, part, out=part) for part in scaled]
     if transposed:
         print(
@@ -264,7 +263,8 @@ def _sequences_and_labels(part: data_files.Part) -> tuple[list[np.ndarray], np.n
         if sequence.ndim != 2 or sequence.shape[1:] != first.shape[1:] or not sequence.size:
             raise common.DataError(
                 f"{part.where} sequence {index}: expected the shape (T, "
-                f"{', '.join(map(str, first.shape[1:]))}), T at least 1, found {sequence.shape}"
+                f"{first.shape[1] if first.ndim == 2 else 'D'}), T at least 1, found "
+                f"{sequence.shape}; transposed ones become right by strip.T"
             )
         if sequence.dtype != first.dtype:
             raise common.DataError(

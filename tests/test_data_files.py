@@ -20,6 +20,11 @@ from support import data_files, digits, strips
 ONE_HOT = np.eye(10, dtype=np.uint8)
 
 
+def named(value):
+    """The name of a case: an archive holds the time, so that it cannot be one."""
+    return value if isinstance(value, str) else ""
+
+
 def npz(compressed=False, **changes):
     """The content of a .npz file in the layout of keras.datasets.mnist."""
     file = io.BytesIO()
@@ -50,6 +55,7 @@ PLAIN = pickle.dumps((TRAIN, TEST))
         ("packed.npz", npz(compressed=True)),
         ("npz.pkl", npz(x_train=np.asfortranarray(TRAIN[0]), y_test=TEST[1].astype(">i8"))),
     ],
+    ids=named,
 )
 def test_the_content_says_what_a_file_is(name, content, tmp_path):
     train, test = digits.read_digits(write(tmp_path / name, content))
@@ -70,6 +76,9 @@ def test_the_content_says_what_a_file_is(name, content, tmp_path):
         lambda x, y: (tuple(x), tuple(y.tolist())),
         lambda x, y: (object_array(list(x)), y.astype(float)),
         lambda x, y: (list(x.astype(float)), y.tolist()),
+        lambda x, y: (x, list(ONE_HOT[y])),
+        lambda x, y: (x, ONE_HOT[y].tolist()),
+        lambda x, y: (x, y[:, None].tolist()),
     ],
 )
 def test_shapes_and_types_that_mean_the_same(change, tmp_path):
@@ -100,6 +109,9 @@ def test_labels_of_sequences_that_mean_the_same(change, tmp_path):
         np.testing.assert_array_equal(np.stack(one.x), np.stack(other.x))
 
 
+DARK = np.zeros((12, 28, 28), np.uint8)
+ITSELF = np.empty(2, object)
+ITSELF[0] = ITSELF[1] = ITSELF
 MANY = gzip.compress(pickle.dumps((([np.zeros((1, 1), "u1")] * 30_001, [[1]] * 30_001), TEST)))
 
 
@@ -121,7 +133,7 @@ MANY = gzip.compress(pickle.dumps((([np.zeros((1, 1), "u1")] * 30_001, [[1]] * 3
         ({"x_train": TRAIN[0]}, "is not taken: it holds a dictionary; expected ((x_train, "),
         (b"\x13\x13\x13", "is not taken: it is neither a pickle nor a .npz file"),
         ({1, 2}, "is not taken: its instruction b'\\x8f' is not one of plain data"),
-        (zipped(["data.pkl", "version"]), "x_test, y_test, this archive data.pkl, version"),
+        (zipped(["data.pkl", "version"]), "it holds data.pkl, version; expected x_train, y_train"),
         (npz(y_train=np.array([[1], [2, 3]], object)), "y_train is not an array of numbers"),
         (npz(x_test=np.array(["a"])), "x_test is not an array of numbers"),
         (npz(x_test=np.zeros(3, "u1,u1")), "x_test is not an array of numbers"),
@@ -151,8 +163,17 @@ MANY = gzip.compress(pickle.dumps((([np.zeros((1, 1), "u1")] * 30_001, [[1]] * 3
             "shape (n, T, D), found (12, 1, 28, 1)",
         ),
         ((TRAIN, (TEST[0], np.eye(12, dtype=int))), "test labels: 10 at index 10 is not a digit"),
-        (MANY, "holds sequences, each with a list of labels: digit sequences are for seq_labelli"),
+        (MANY, "training labels of more than one number"),
+        (((TRAIN[0], TRAIN[0]), (TEST[0], TEST[0])), "training labels of more than one number an"),
+        (
+            npz(x_extra=TEST[0]),
+            "it holds x_train.npy, y_train.npy, x_test.npy, y_test.npy, x_",
+        ),
+        ((TRAIN, (TEST[0], np.array(5))), "test labels: expected an array of numbers, found array"),
+        ((TRAIN, (ITSELF, TEST[1])), "test image 0: expected an array of numbers, found a"),
+        ((TRAIN, (255 - DARK, TEST[1])), "training or test is dark on light, the other light on"),
     ],
+    ids=named,
 )
 def test_any_other_file_is_one_true_sentence(content, sentence, tmp_path):
     path = write(tmp_path / "file.pkl", content)
@@ -183,6 +204,13 @@ def test_sequences_that_are_not_taken(change, sentence, tmp_path):
     with pytest.raises(DataError) as error:
         strips.load_strips(write(tmp_path / "s.pkl", parts), shortest=1, longest=1)
     assert sentence in str(error.value)
+
+
+def test_an_archive_may_hold_validation(tmp_path):
+    path = write(tmp_path / "d.npz", npz(x_val=TEST[0][:6], y_val=TEST[1][:6]))
+    train, validation, test = digits.load_digits(path)
+    assert_same(validation, [part[:6] for part in TEST])
+    assert (len(train.x), len(test.x)) == (24, 12)
 
 
 @pytest.mark.parametrize("size", [2**31, 2**40])

@@ -57,7 +57,7 @@ def test_black_and_white_images_are_as_dark_as_others(tmp_path, kind):
 
 
 def test_other_image_sizes(tmp_path):
-    x = np.zeros((12, 5, 3), np.uint8)
+    x = np.pad(np.full((12, 3, 1), 255, np.uint8), ((0, 0), (1, 1), (1, 1)))
     train, _ = digits.load_mnist(write(tmp_path / "d.pkl", ((x, TEST[1]), (x, TEST[1]))))
     assert train.x.shape == (12, 5, 3)
 
@@ -170,7 +170,7 @@ def test_dark_on_light_becomes_light_on_dark(tmp_path, capsys):
         path = write(tmp_path / "d.pkl", ((x, TRAIN[1]), (test, TEST[1])))
         for part, expected in zip(digits.read_digits(path), (digit, paper), strict=True):
             np.testing.assert_array_equal(part.x, expected)
-        line = f"{path} is dark on light: its images are turned to light on dark, as MNIST is\n"
+        line = f"{path} is dark on light: it is turned to light on dark, as MNIST is\n"
         assert capsys.readouterr().out == line * turned
 
 

@@ -1,5 +1,7 @@
 """support/pixels.py: the scale of pixels is decided once, or refused."""
 
+from pathlib import Path
+
 from common import DataError
 
 import numpy as np
@@ -56,6 +58,7 @@ def test_black_and_white_of_any_kind():
         (GREY.astype(int) - 1, r"from -1 to 254; "),
         (GREY * 1.01, r"from 0 to 257.55; "),
         (GREY / 255 * 1.06, r"from 0 to 1.06; "),
+        (GREY / 255 / 255, r"from 0 to 0.00392157; .* by 255 / 0.00392157"),
     ],
 )
 def test_any_other_scale_is_refused_with_its_range(train, message):
@@ -63,10 +66,27 @@ def test_any_other_scale_is_refused_with_its_range(train, message):
         pixels.to_uint8({"a image": train, "b image": np.zeros((1, 8, 16))})
 
 
-def test_parts_of_two_scales_are_refused():
-    for train, test in (GREY / 255, GREY), (GREY, GREY > 127):
-        with pytest.raises(DataError, match="pixels from 0 to 1, but in another part to 255"):
-            pixels.to_uint8({"a": train, "b": test})
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        (GREY / 255, GREY),
+        (GREY, GREY > 127),
+        (GREY, GREY / 255 * 1.03),
+        (GREY, GREY // 16),
+        (GREY / 255, GREY / 255 / 255),
+    ],
+)
+def test_parts_of_two_scales_are_refused(train, test):
+    with pytest.raises(DataError, match=r"^. images: pixels up to .*, in another part up to"):
+        pixels.to_uint8({"a image": train, "b image": test})
+
+
+def test_what_the_advice_leads_to_is_taken():
+    for values in GREY / 255 * 11, (GREY / 255 - 0.1307) / 0.3081:
+        low, high = (float(f"{limit:g}") for limit in (values.min(), values.max()))
+        scaled = (values - min(low, 0)) * (255 / float(f"{high - min(low, 0):g}"))
+        (part,) = pixels.to_uint8({"a": scaled})
+        np.testing.assert_allclose(part.astype(int), GREY, atol=1)
 
 
 @pytest.mark.parametrize(("ends", "index"), [(None, 1), (np.array([1, 2]), 1), (np.array([2]), 0)])
@@ -78,7 +98,16 @@ def test_a_pixel_that_is_no_number_is_named(wrong, ends, index):
         pixels.to_uint8({"a image": broken}, {"a image": ends})
 
 
-def test_paper_is_at_most_of_the_edges():
-    dark, light = np.zeros(10), np.full(10, 255)
-    assert not pixels.are_dark_on_light([dark, light])
-    assert pixels.are_dark_on_light([dark, light, light])
+def test_images_without_any_ink_are_refused():
+    with pytest.raises(DataError, match=r"^a images: all pixels are 0$"):
+        pixels.to_uint8({"a image": GREY * 0})
+
+
+def test_paper_is_at_most_of_the_edges(capsys):
+    dark, light, path = np.zeros(10), np.full(10, 255), Path("d.pkl")
+    assert not pixels.are_dark_on_light(path, [(dark, light)])
+    assert capsys.readouterr().out == ""
+    assert pixels.are_dark_on_light(path, [(dark, light, light), (light,)])
+    assert capsys.readouterr().out.startswith("d.pkl is dark on light: it is turned to light on da")
+    with pytest.raises(DataError, match=r"^d.pkl: training or test is dark on light"):
+        pixels.are_dark_on_light(path, [(light,), (dark,)])

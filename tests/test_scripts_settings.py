@@ -7,7 +7,7 @@ import common  # noqa: F401
 import keras
 import numpy as np
 import pytest
-from lessons import small
+from lessons import NETWORK, small
 
 from support import tensorboard_log, training
 from support.settings import RunConfig
@@ -47,6 +47,7 @@ CHANGES = {  # a value that is not the small one
     "seed": 1,
     "train_size": 48,
 }
+OF_THE_NETWORK = {*NETWORK, "columns", "mask", "update_bias", "scaling"}
 OF_THE_TEST = {"beam_width", *RunConfig.model_fields} - {"seed", "train_size"}
 
 
@@ -112,6 +113,8 @@ def test_each_setting_makes_a_difference(lesson, plain):
         schedule = "constant" if setting == "patience" else "one-cycle"
         changed, _ = compared(*call(**{"schedule": schedule, setting: CHANGES[setting]}))
         assert changed != plain[schedule][0], setting
+        if setting in OF_THE_NETWORK:
+            assert changed["network"] != plain[schedule][0]["network"], setting
 
 
 def test_the_seed_is_that_of_the_weights_and_of_the_batches(lesson, plain):
