@@ -193,6 +193,11 @@ def test_distortions():
     for distortion in 0, 1e-9:
         unmoved = digits.distorted(images, random, distortion=distortion)
         np.testing.assert_array_equal(unmoved, images)
+    # What is in the middle stays there, however it is turned, stretched and slanted.
+    turned = digits.distorted(images, random, distortion=0.3)
+    assert (turned != images).any()
+    for middle, positions in zip((7, 5), np.indices((15, 11)), strict=True):
+        np.testing.assert_allclose((turned * (positions - middle)).sum(axis=(1, 2)), 0, atol=4)
     # The centre only moves, by up to two pixels each way, and its ink stays the same.
     moved = digits.distorted(images, random, shift=2)
     assert moved.dtype == np.uint8
