@@ -39,12 +39,11 @@ def hold_back_output() -> Iterator[None]:
     """
     try:
         sys.stdout.flush()
-        os.fstat(1), os.fstat(2)
+        outputs = [os.dup(descriptor) for descriptor in (1, 2)]
     except (AttributeError, OSError):  # a program without a console, as editors on Windows are
         yield
         return
     with tempfile.TemporaryFile() as held:
-        outputs = [os.dup(descriptor) for descriptor in (1, 2)]
         if not (says_where := faulthandler.is_enabled()):
             faulthandler.enable(outputs[1])
         for descriptor in (1, 2):
@@ -131,8 +130,11 @@ with hold_back_output():
 keras.config.set_floatx("float32")  # whatever keras.json says
 keras.config.set_image_data_format("channels_last")
 # From 3.16 on a recurrent layer warns that it hands on no mask: lesson 3 hands one to each itself.
-kinds = "Bidirectional|SimpleRNN|GRU|LSTM"
-warnings.filterwarnings("ignore", rf"Layer .* \(of type ({kinds})\) was passed .* mask")
+MASK_WARNING = (
+    r"Layer .* \(of type (Bidirectional|SimpleRNN|GRU|LSTM)\) was passed an input with a mask"
+)
+warnings.filterwarnings("ignore", MASK_WARNING)
+LAYOUT = "((x_train, y_train), (x_test, y_test))"  # of a data file
 DATA_FILE = Path(__file__).resolve().parent / "data" / "mnist.pkl.gz"
 LARGEST_DATA = 448 * 2**20  # bytes of a pickle after decompression; MNIST in float64 needs 439e6
 LONGEST_PROGRAM = 1_000_000  # instructions of a pickle; a sequence takes about 30
@@ -341,9 +343,7 @@ class _LimitedInstructions(dict):
 
     def __missing__(self, code: int) -> Callable:
         if code in (pickle.EMPTY_DICT[0], pickle.DICT[0]):
-            raise RefusedContent(
-                "it holds a dictionary; expected ((x_train, y_train), (x_test, y_test))"
-            )
+            raise RefusedContent(f"it holds a dictionary; expected {LAYOUT}")
         if self.left == LONGEST_PROGRAM - 1:
             raise RefusedContent("it is neither a pickle nor a .npz file")
         raise RefusedContent(f"its instruction {bytes([code])!r} is not one of plain data")

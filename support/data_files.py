@@ -15,7 +15,6 @@ from common import DataError, PickledArray, RefusedContent
 
 import numpy as np
 
-LAYOUT = "((x_train, y_train), (x_test, y_test))"
 MOST_SEQUENCES = 30_000  # in a file: training and test
 PIECE = 2**20  # bytes that are read of an archive at once
 NPZ_NAMES = "x_train", "y_train", "x_test", "y_test"
@@ -93,8 +92,8 @@ def load_parts(path: Path) -> list[Part]:
     pairs = [isinstance(part, list | tuple) and len(part) == 2 for part in parts]
     if len(pairs) not in (2, 3) or not all(pairs):
         raise DataError(
-            f"{path}: expected {LAYOUT}, or a third pair for validation between the two; found "
-            f"{_describe(content)}"
+            f"{path}: expected {common.LAYOUT}, or a third pair for validation between the two; "
+            f"found {_describe(content)}"
         )
     names = ("training", "validation", "test") if len(content) == 3 else ("training", "test")
     return [Part(f"{path}: {name}", *part) for name, part in zip(names, content, strict=True)]

@@ -93,7 +93,7 @@ def _images_and_labels(part: data_files.Part) -> tuple[np.ndarray, np.ndarray]:
     images = data_files.to_array(f"{part.where} images", part.x)
     if images.ndim == 2 and images.size and math.isqrt(images.shape[1]) ** 2 == images.shape[1]:
         images = images.reshape(len(images), math.isqrt(images.shape[1]), -1)
-    if images.ndim == 4 and [*images.shape[1:]].count(1) == 1 and 1 in images.shape[1::2]:
+    if images.ndim == 4 and images.shape[1:].count(1) == 1 and 1 in images.shape[1::2]:
         images = images[..., 0] if images.shape[3] == 1 else images[:, 0]  # one channel
     if images.ndim != 3 or 0 in images.shape:
         raise common.DataError(

@@ -22,6 +22,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
+import common
+
 import pytest
 
 from support import digits
@@ -43,9 +45,7 @@ def pytest_collection_modifyitems(items):
         # Keras's variables do not know a new keyword of NumPy, which they meet where one is saved.
         item.add_marker(pytest.mark.filterwarnings("ignore:__array__ implementation doesn't"))
         # As common.py does, whose filter pytest sets aside.
-        kinds = "Bidirectional|SimpleRNN|GRU|LSTM"
-        ignored = rf"ignore:Layer .* \(of type ({kinds})\) was passed an input with a mask"
-        item.add_marker(pytest.mark.filterwarnings(ignored))
+        item.add_marker(pytest.mark.filterwarnings(f"ignore:{common.MASK_WARNING}"))
 
 
 @pytest.fixture(scope="session")

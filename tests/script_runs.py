@@ -58,6 +58,10 @@ def settings_of(run):
     return settings
 
 
+def read_history(folder):
+    return np.loadtxt(folder / "history.csv", delimiter=",", skiprows=1, ndmin=2)
+
+
 def only_run(output):
     (folder,) = output.glob("*/*/")
     return folder

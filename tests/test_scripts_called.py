@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from decoding import read
 from lessons import options, small
-from script_runs import assert_same_run, only_run, settings_of, start
+from script_runs import assert_same_run, only_run, read_history, settings_of, start
 
 from support import digits, report, training
 
@@ -148,10 +148,6 @@ def interrupted(call, script, monkeypatch, after=None, **settings):
         with pytest.raises(common.Interrupted) as interruption:
             call(script, **settings)
     return Path(str(interruption.value))
-
-
-def read_history(folder):
-    return np.loadtxt(folder / "history.csv", delimiter=",", skiprows=1, ndmin=2)
 
 
 @by_script

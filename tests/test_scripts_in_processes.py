@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import script_runs
 from lessons import options
-from script_runs import TENSORFLOW, only_run
+from script_runs import TENSORFLOW, only_run, read_history
 
 pytestmark = [
     pytest.mark.slow,
@@ -88,10 +88,6 @@ def start_two(script, arguments, data, output, codes=(SHOW_WEIGHTS, SHOW_WEIGHTS
         start(script, arguments, data, output, dict(zip(VARIABLES, values, strict=True)), code)
         for values, code in zip(((address, "2", "0"), (address, "2", "1")), codes, strict=True)
     ]
-
-
-def read_history(folder):
-    return np.loadtxt(folder / "history.csv", delimiter=",", skiprows=1, ndmin=2)
 
 
 @pytest.fixture(scope="module", params=SMALL)
