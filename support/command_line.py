@@ -13,7 +13,7 @@ import common
 import pydantic
 import tyro
 
-from support import predict, processes
+from support import predict, processes, report
 from support.settings import RunConfig
 
 Config = TypeVar("Config", bound=pydantic.BaseModel)
@@ -75,19 +75,21 @@ def run(main: Callable, config_class: type[RunConfig], description: str) -> None
     config = parse(config_class, description)
     with contextlib.suppress(AttributeError):  # notebooks and editors have an output of their own
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name in another encoding
+    runs = config.output / Path(sys.argv[0]).stem
     with one_message(config.resume):
+        if config.predict is not None and config.compare is not None:
+            raise common.SettingError("--predict and --compare: one at a time")
         if config.predict is not None:
             if not predict.print_predictions(
-                config.predict,
-                model=config.model,
-                runs=config.output / Path(sys.argv[0]).stem,
-                seen=config.seen,
+                config.predict, model=config.model, runs=runs, seen=config.seen
             ):
                 sys.exit(1)
         elif config.model or config.seen:
             raise common.SettingError(
                 f"--{'model' if config.model else 'seen'} goes with --predict"
             )
+        elif config.compare is not None:
+            report.compare(config.compare, runs)
         else:
             with processes.join(
                 seed=config.seed, output=config.output, resume=config.resume

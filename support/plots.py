@@ -22,7 +22,10 @@ def learning_curves(history: dict[str, list[float]], path: Path) -> None:
     for name, values in history.items():
         kind = "validation" if name.startswith("val_") else "training"
         panels[name.removeprefix("val_")][kind] = values
-    _draw_epochs(panels, path)
+    figure = _draw_epochs(panels)
+    for axes in figure.axes:
+        axes.legend()
+    figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
 def comparison(histories: dict[str, dict[str, list[float]]], path: Path) -> None:
@@ -34,10 +37,12 @@ def comparison(histories: dict[str, dict[str, list[float]]], path: Path) -> None
         }
         for name in names
     }
-    _draw_epochs(panels, path)
+    figure = _draw_epochs(panels)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
-def _draw_epochs(panels: dict[str, dict[str, list[float]]], path: Path) -> None:
+def _draw_epochs(panels: dict[str, dict[str, list[float]]]) -> Figure:
     """Draw a panel for each figure, in it a curve for each training."""
     styles = {"training": "o-C0", "validation": "s-C1"}
     figure = Figure(figsize=(4.5 * len(panels), 4), layout="constrained")
@@ -48,8 +53,7 @@ def _draw_epochs(panels: dict[str, dict[str, list[float]]], path: Path) -> None:
         axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
-        axes.legend()
-    figure.savefig(path, dpi=DOTS_PER_INCH)
+    return figure
 
 
 def alignment(strips: np.ndarray, probabilities: np.ndarray, path: Path) -> None:

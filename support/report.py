@@ -1,7 +1,10 @@
 """What is printed and written after a test."""
 
+import csv
+import itertools
 import sys
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import common
@@ -9,11 +12,12 @@ import common
 import keras
 import numpy as np
 
-from support import ctc, plots, run_folder
+from support import chance, ctc, plots, run_folder, side_by_side
 from support.run_folder import Run
 
 BATCH_SIZE = 500
 WORST = 24  # mistakes that misread.png shows
+MOST_RUNS, MOST_CURVES = 8, 10  # shown at the end of a run; drawn by --compare
 
 
 def classifier(
@@ -47,9 +51,13 @@ def classifier(
         "test_right": int((answers == test.y).sum()),
         "test_size": len(test.y),
     }
+    interval = _spelt(chance.interval_of_share(metrics["test_right"], metrics["test_size"]))
     print("\ntest loss {test_loss:.4f}".format(**metrics))
-    print("test accuracy {test_accuracy:.2%} ({test_right:,} of {test_size:,})".format(**metrics))
-    _print_table("answer", test.y[:10], answers[:10], confidence[:10])
+    print(
+        "test accuracy {test_accuracy:.2%} ({test_right:,} of {test_size:,})".format(**metrics)
+        + f", 95% interval {interval}"
+    )
+    _show_answers("answer", test.y, answers, confidence, run.folder)
     plots.confusion_matrix(test.y, answers, run.folder / "confusion_matrix.png")
     worst = most_confident(answers != test.y, confidence)
     captions = _captions(test.y[worst], answers[worst], confidence[worst])
@@ -142,9 +150,10 @@ def labeller(
         "test_size": len(test.y),
         **_rates_by_length(test.y, greedy),
     }
-    _print_labeller(metrics, test.y)
-    spelt = (map(ctc.spell, labels[:10]) for labels in (test.y, greedy))
-    _print_table("reading", *spelt, confidence[:10])
+    print(f"\ntest loss {figures['loss']:.4f}\n")
+    _print_labeller(test.y, greedy, beam)
+    spelt = (list(map(ctc.spell, labels)) for labels in (test.y, greedy))
+    _show_answers("reading", *spelt, confidence, run.folder)
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits[:3]))
     plots.alignment(test.x[:3], probabilities, run.folder / "alignment.png")
     distances = keras.ops.convert_to_numpy(ctc.edit_distances(test.y, greedy))
@@ -191,31 +200,57 @@ def _rates_by_length(truth: np.ndarray, reading: np.ndarray) -> dict[str, float]
     }
 
 
-def _print_labeller(metrics: dict[str, float], truth: np.ndarray) -> None:
-    def rates(name: str) -> str:
-        label, sequence = (
-            metrics[name.format(f"{what}_error_rate")] for what in ("label", "sequence")
+def _print_labeller(truth: np.ndarray, greedy: np.ndarray, beam: np.ndarray) -> None:
+    lengths = (truth > ctc.BLANK).sum(axis=1)
+    groups = [("greedy decoding", greedy, lengths > 0), ("beam search", beam, lengths > 0)]
+    if np.ptp(lengths):
+        groups += [(f"{n} labels", greedy, lengths == n) for n in np.unique(lengths)]
+    rows = [("", "label error rate", "sequence error rate", "wrong")]
+    for name, reading, group in groups:
+        errors = keras.ops.convert_to_numpy(ctc.edit_distances(truth[group], reading[group]))
+        wrong, size = np.count_nonzero(errors), len(errors)
+        label_errors = _spelt(chance.interval_of_rate(errors, lengths[group]))
+        sequence_errors = _spelt(chance.interval_of_share(wrong, size))
+        rate = errors.sum() / lengths[group].sum()
+        rows.append(
+            (
+                name,
+                f"{rate:.2%} ({label_errors})",
+                f"{wrong / size:.2%} ({sequence_errors})",
+                f"{wrong:,} of {size:,}",
+            )
         )
-        return f"label error rate {label:.2%}, sequence error rate {sequence:.2%}"
-
-    print("\ntest loss {test_loss:.4f}".format(**metrics))
-    for what, name in ("greedy decoding", "test_{}"), ("beam search", "test_beam_{}"):
-        wrong = round(metrics[name.format("sequence_error_rate")] * len(truth))
-        print(f"{what}: {rates(name)} ({wrong:,} of {len(truth):,})")
-    lengths, counts = np.unique((truth > ctc.BLANK).sum(axis=1), return_counts=True)
-    if len(lengths) > 1:
-        for length, count in zip(lengths, counts, strict=True):
-            print(f"{length} labels: {rates(f'test_{{}}_{length}')} of {count:,}")
+    _print_rows(rows)
+    print("in brackets: 95% intervals")
 
 
-def _print_table(
-    name: str, truth: Iterable[object], answers: Iterable[object], confidence: np.ndarray
+def _spelt(interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{100 * low:z.2f} to {high:.2%}"
+
+
+def _show_answers(
+    name: str,
+    truth: Sequence[object],
+    answers: Sequence[object],
+    confidence: np.ndarray,
+    folder: Path,
 ) -> None:
-    """Print answers beside the truth, with their probability."""
-    percentages = [f"{probability:.2%}" for probability in confidence]
-    rows = [("truth", name, "probability"), *zip(truth, answers, percentages, strict=True)]
-    widths = [max(len(str(cell)) for cell in column) for column in zip(*rows, strict=True)]
+    """Print ten answers beside the truth, with their probability; write answers.csv, of all."""
+    rows = list(zip(truth, answers, confidence, strict=True))
     print()
+    _print_rows([("truth", name, "probability"), *((t, a, f"{p:.2%}") for t, a, p in rows[:10])])
+    with (
+        common.written_beside(folder / "answers.csv") as path,
+        path.open("w", newline="") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(("example", "truth", "answer", "probability"))
+        writer.writerows((i, t, a, f"{p:.6f}") for i, (t, a, p) in enumerate(rows))
+
+
+def _print_rows(rows: Sequence[Sequence[object]]) -> None:
+    widths = [max(len(str(cell)) for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(f"{cell!s:>{width}}" for cell, width in zip(row, widths, strict=True)))
 
@@ -236,16 +271,24 @@ def comparison(
     """
     histories = {scaling: run.history for scaling, run in runs.items()}
     plots.comparison(histories, whole.folder / "learning_curves.png")
-    show_in_notebook(whole.folder)
     run_folder.write_json(metrics, whole.folder / "metrics.json")
-    names = "  ".join(f"epochs to {goal:.1%}" for goal in goals)
-    print(f"\nscaling       input mean  variance  {names}  test accuracy  seconds")
+    names = [f"epochs to {goal:.1%}" for goal in goals]
+    rows = [("scaling", "input mean", "variance", *names, "test accuracy", "seconds")]
     for scaling, figures in metrics.items():
-        epochs = "".join(f"{figures[f'epochs_to_{goal}'] or '-':>15}  " for goal in goals)
-        print(
-            f"{scaling:12}  {figures['input_mean']:z10.4f}  {figures['input_variance']:8,.2f}  "
-            f"{epochs}{figures['test_accuracy']:13.2%}  {figures['training_seconds']:7.1f}"
+        rows.append(
+            (
+                scaling,
+                f"{figures['input_mean']:z.4f}",
+                f"{figures['input_variance']:,.2f}",
+                *(figures[f"epochs_to_{goal}"] or "-" for goal in goals),
+                f"{figures['test_accuracy']:.2%}",
+                f"{figures['training_seconds']:.1f}",
+            )
         )
+    print()
+    _print_rows(rows)
+    show_in_notebook(whole.folder)
+    beside_earlier_runs(whole.folder)
 
 
 def finish(run: Run, metrics: dict[str, float]) -> dict[str, float]:
@@ -256,7 +299,53 @@ def finish(run: Run, metrics: dict[str, float]) -> dict[str, float]:
     print(f"\ntrained in {run.seconds:.1f} s")
     print(f"wrote {run.folder}")
     show_in_notebook(run.folder)
+    if run.whole is run:
+        beside_earlier_runs(run.folder)
     return metrics
+
+
+def beside_earlier_runs(folder: Path) -> None:
+    """Print a finished run below the last others of the same script that had the same test."""
+    newest = side_by_side.load(folder)
+    others = (
+        run
+        for run in side_by_side.finished(folder.parent)
+        if run.folder != folder and run.test == newest.test
+    )
+    if others := list(itertools.islice(others, MOST_RUNS - 1)):
+        _print_runs([*reversed(others), newest])
+
+
+def compare(folders: Sequence[Path], parent: Path) -> None:
+    """Print finished runs side by side, and draw their curves: comparison.png, in `parent`.
+
+    Args:
+        folders: of the runs; none: all in `parent` with the test of the newest.
+
+    Raises:
+        SettingError: there is no such run, there are not two, or two had different tests.
+    """
+    found = [side_by_side.load(folder) for folder in folders] or [*side_by_side.finished(parent)]
+    runs = [run for run in found if run.test == found[0].test]
+    if folders and len(runs) < len(found):
+        raise common.SettingError("--compare: name runs that were tested on the same examples")
+    if len(runs) < 2:
+        raise common.SettingError(f"--compare: {len(runs)} finished runs in {parent}, not two")
+    runs.sort(key=lambda run: run.folder.name)
+    _print_runs(runs)
+    picture = parent / "comparison.png"
+    parent.mkdir(parents=True, exist_ok=True)
+    plots.comparison(side_by_side.curves(runs[-MOST_CURVES:]), picture)
+    print(f"\nwrote {picture}, the curves of {len(runs[-MOST_CURVES:])} of {len(runs)} runs")
+
+
+def _print_runs(runs: Sequence[side_by_side.FinishedRun]) -> None:
+    rows, left_out = side_by_side.table(runs)
+    print("\nfinished runs with the same test, the newest marked *\n")
+    _print_rows(rows)
+    if left_out:
+        print(f"{len(left_out)} more settings differ: see config.json")
+    print("\n" + textwrap.fill(side_by_side.against_the_best(runs), side_by_side.WIDTH))
 
 
 def show_in_notebook(folder: Path) -> None:

@@ -47,7 +47,7 @@ class Run:
     @property
     def history(self) -> dict[str, list[float]]:
         """The figures of all epochs by name."""
-        return {name: [row[name] for row in self.epochs] for name in self.epochs[0]}
+        return by_name(self.epochs)
 
     @property
     def state(self) -> dict[str, float | bool]:
@@ -77,8 +77,7 @@ class Run:
         try:
             network.load_weights(checkpoint)
             updates = int(keras.ops.convert_to_numpy(network.optimizer.iterations.value))
-            with (self.folder / "history.csv").open(newline="") as file:
-                rows = list(csv.DictReader(file))
+            rows = read_epochs(self.folder)
             state = json.loads((self.folder / "metrics.json").read_text())
             done = updates // steps_per_epoch  # one less than rows, where the last was cut short
             if done > len(rows):
@@ -87,9 +86,7 @@ class Run:
                 raise ValueError("model.keras is missing")
             self.seconds = state[SECONDS]
             self.stopped = state.get(STOPPED, False) and done == len(rows)
-            self.epochs = [
-                {name: float(row[name]) for name in row if name != "epoch"} for row in rows[:done]
-            ]
+            self.epochs = rows[:done]
         except Exception as error:  # of Keras, HDF5, zip, CSV or JSON
             raise common.DataError(
                 f"--resume {self.folder}: its files are damaged ({common.one_line(error)})"
@@ -123,6 +120,20 @@ class Run:
         best = keras.saving.load_model(self.folder / "model.keras")
         best.compile_from_config(compiled)
         return best
+
+
+def read_epochs(folder: Path) -> list[dict[str, float]]:
+    """Read history.csv: the figures of every epoch, by name."""
+    with (folder / "history.csv").open(newline="") as file:
+        return [
+            {name: float(row[name]) for name in row if name != "epoch"}
+            for row in csv.DictReader(file)
+        ]
+
+
+def by_name(epochs: list[dict[str, float]]) -> dict[str, list[float]]:
+    """Turn the figures of every epoch into the figures of all epochs for each name."""
+    return {name: [row[name] for row in epochs] for name in epochs[0]}
 
 
 def write_json(content: dict | list, path: Path) -> None:

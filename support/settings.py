@@ -14,6 +14,10 @@ BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Pixels = Annotated[float, Field(ge=0, le=1000)]
 
 
+# What to do with a run, not what makes it what it is
+WHAT_TO_DO = "resume", "predict", "model", "seen", "compare"
+
+
 class RunConfig(
     pydantic.BaseModel, frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
 ):
@@ -30,12 +34,14 @@ class RunConfig(
     model: Path | None = None  # network that --predict uses; None: that of the newest run
     seen: Path | None = None  # picture that --predict writes, of what the network saw
 
+    compare: tuple[Path, ...] | None = None  # runs to set side by side; without a folder: all
+
     def of_the_run(self) -> dict:
         """Return the settings that make a run what it is, not those that say what to do with it.
 
         Data are what they hold, wherever they lie: the file's SHA-256 is among them, its beginning.
         """
-        settings = self.model_dump(mode="json", exclude={"resume", "predict", "model", "seen"})
+        settings = self.model_dump(mode="json", exclude=set(WHAT_TO_DO))
         with self.data.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return settings | {"data_sha256": digest[:16]}

@@ -69,10 +69,11 @@ def only_run(output):
 
 def assert_same_run(one, other):
     """Two runs wrote the same figures, to the last digit, and the same weights."""
-    names = sorted(path.relative_to(one) for path in one.rglob("*.csv"))
+    names = sorted(path.relative_to(one) for path in one.rglob("history.csv"))
     assert names
     for name in names:
-        assert (one / name).read_text() == (other / name).read_text()
+        for file in name, name.parent / "answers.csv":
+            assert (one / file).read_text() == (other / file).read_text()
         metrics = [
             json.loads((run / name.parent / "metrics.json").read_text()) for run in (one, other)
         ]

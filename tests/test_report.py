@@ -1,17 +1,20 @@
 """support/report.py: the figures of a test, and what is printed of them."""
 
+import csv
 import json
 import re
 
-from common import Examples
+from common import Examples, SettingError
 
 import keras
 import numpy as np
 import pytest
 
-from support import ctc, plots, report
+from support import chance, ctc, plots, report, run_folder
 from support.run_folder import Run
 from variable_length_seq import pad
+
+FILES = {"config.json", "history.csv", "metrics.json", "answers.csv"}
 
 
 class Answers(keras.Layer):
@@ -37,10 +40,14 @@ def numbered(n, T):
     return x
 
 
-def trained(folder):
-    """A run of two epochs."""
-    run = Run(folder)
+def trained(folder, **settings):
+    """A run of two epochs, in the folder of a run."""
+    run = Run(folder / f"run_{len(list(folder.glob('run_*')))}")
+    run.folder.mkdir()
     run.epochs, run.seconds = [{"loss": 2.0}, {"loss": 1.0}], 1.23
+    rows = "epoch,loss\n0,2.0\n1,1.0\n"
+    (run.folder / "history.csv").write_text(rows)
+    run_folder.write_json({"data_sha256": "0"} | settings, run.folder / "config.json")
     return run
 
 
@@ -50,7 +57,8 @@ def test_a_classifier_is_scored_as_by_hand(tmp_path, capsys):
     truth = random.integers(0, 10, 40)
     test = Examples(numbered(40, 28), truth)
     figures = {"loss": 1.25, "accuracy": 0.5}
-    metrics = report.classifier(network_that_answers(logits), test, figures, trained(tmp_path))
+    run = trained(tmp_path)
+    metrics = report.classifier(network_that_answers(logits), test, figures, run)
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     right = int((logits.argmax(axis=1) == truth).sum())
     assert 0 < right < 40
@@ -61,17 +69,27 @@ def test_a_classifier_is_scored_as_by_hand(tmp_path, capsys):
         "test_size": 40,
         "training_seconds": 1.2,
     }
-    assert metrics == json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics == json.loads((run.folder / "metrics.json").read_text())
     printed = capsys.readouterr().out
-    assert f"({right} of 40)" in printed
+    low, high = chance.interval_of_share(right, 40)
+    assert f"({right} of 40), 95% interval {low:.2%}".removesuffix("%") in printed
+    assert f" to {high:.2%}\n" in printed
     rows = re.findall(r"^ +(\d) +(\d) +([\d.]+)%$", printed, re.MULTILINE)
     assert [int(row[0]) for row in rows] == truth[:10].tolist()
     assert [int(row[1]) for row in rows] == logits[:10].argmax(axis=1).tolist()
     assert [float(row[2]) for row in rows] == pytest.approx(
         100 * probabilities[:10].max(axis=1), abs=0.006
     )
+    with (run.folder / "answers.csv").open(newline="") as file:
+        answers = list(csv.DictReader(file))
+    assert [int(row["example"]) for row in answers] == list(range(40))
+    assert [int(row["truth"]) for row in answers] == truth.tolist()
+    assert [int(row["answer"]) for row in answers] == logits.argmax(axis=1).tolist()
+    assert [float(row["probability"]) for row in answers] == pytest.approx(
+        probabilities.max(axis=1), abs=1e-6
+    )
     pictures = {"confusion_matrix.png", "misread.png", "learning_curves.png"}
-    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", *pictures}
+    assert {path.name for path in run.folder.iterdir()} == FILES | pictures
 
 
 def test_an_answer_is_settled_after_the_last_other_one():
@@ -133,18 +151,19 @@ def test_a_labeller_is_scored_as_a_whole_and_by_length(tmp_path, capsys, monkeyp
     readings = [[1, 2, 0, 0], [1, 0, 2, 0], [3, 0, 4, 5], [3, 3, 0, 4]]
     truth = np.array([[1, 2, 0], [2, 2, 0], [3, 4, 5], [3, 4, 5]])
     logits = (20 * np.eye(11)[readings]).astype(np.float32)
+    run = trained(tmp_path)
     metrics = report.labeller(
         Examples(numbered(4, 28), truth),
         logits,
-        {"loss": 1.5, "label_error_rate": 0.125, "sequence_error_rate": 0.25},
-        trained(tmp_path),
+        {"loss": 1.5, "label_error_rate": 0.2, "sequence_error_rate": 0.5},
+        run,
         greedy=ctc.read_labels(logits),
         beam=np.array([[1, 2, -1], [1, 2, -1], [3, 4, 5], [3, 4, 5]]),
     )
     expected = {
         "test_loss": 1.5,
-        "test_label_error_rate": 0.125,
-        "test_sequence_error_rate": 0.25,
+        "test_label_error_rate": 0.2,
+        "test_sequence_error_rate": 0.5,
         "test_beam_label_error_rate": 1 / 10,
         "test_beam_sequence_error_rate": 1 / 4,
         "test_size": 4,
@@ -157,31 +176,90 @@ def test_a_labeller_is_scored_as_a_whole_and_by_length(tmp_path, capsys, monkeyp
     assert list(metrics) == list(expected)
     assert metrics == pytest.approx(expected)
     printed = capsys.readouterr().out
-    assert "greedy decoding: label error rate 12.50%, sequence error rate 25.00%" in printed
-    assert "beam search: label error rate 10.00%, sequence error rate 25.00% (1 of 4)" in printed
-    assert "3 labels: label error rate 16.67%, sequence error rate 50.00% of 2" in printed
+    for name, label_errors, sequence_errors, wrong in (
+        ("greedy decoding", "20.00%", "50.00%", "2 of 4"),
+        ("beam search", "10.00%", "25.00%", "1 of 4"),
+        ("3 labels", "16.67%", "50.00%", "1 of 2"),
+    ):
+        rates = rf"{label_errors} \(.* to .*%\) +{sequence_errors} \(.* to .*%\)"
+        assert re.search(rf"^ *{name} +{rates} +{wrong}$", printed, re.MULTILINE)
+    low, high = chance.interval_of_rate(np.array([0, 1, 0, 1]), np.array([2, 2, 3, 3]))
+    assert f"20.00% ({100 * low:.2f} to {high:.2%})" in printed
+    with (run.folder / "answers.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["truth"], row["answer"]) for row in rows[:2]] == [("0 1", "0 1"), ("1 1", "0 1")]
     assert re.search(r"^ +1 1 +0 1 +100.00%$", printed, re.MULTILINE)
     truths = {tuple(label for label, _ in pairs if label) for pairs in misread}
     assert truths == {(2, 2), (3, 4, 5)}
     assert [any(said == 5 for _, said in pairs) for pairs in misread] == [False, False]
     pictures = {"alignment.png", "misread.png", "learning_curves.png"}
-    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", *pictures}
+    assert {path.name for path in run.folder.iterdir()} == FILES | pictures
+
+
+def finished(folder, right=(), **settings):
+    """A run that is finished, with 20 test examples, of which some are read right."""
+    run = trained(folder, **settings)
+    answers = [f"{i},7,{7 if i in right else 1},0.5" for i in range(20)]
+    (run.folder / "answers.csv").write_text(
+        "\n".join(["example,truth,answer,probability", *answers])
+    )
+    return run, report.finish(run, {"test_accuracy": len(right) / 20})
 
 
 def test_the_last_file_of_a_run_holds_its_figures(tmp_path, capsys):
-    run = trained(tmp_path)
-    metrics = report.finish(run, {"test_loss": 0.5})
-    assert metrics == {"test_loss": 0.5, "training_seconds": 1.2}
-    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
-    assert (tmp_path / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
-    assert not list(tmp_path.glob("unfinished*"))
-    assert capsys.readouterr().out == f"\ntrained in 1.2 s\nwrote {tmp_path}\n"
+    run, metrics = finished(tmp_path)
+    assert metrics == {"test_accuracy": 0.0, "training_seconds": 1.2}
+    assert json.loads((run.folder / "metrics.json").read_text()) == metrics
+    assert (run.folder / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
+    assert not list(run.folder.glob("unfinished*"))
+    assert capsys.readouterr().out == f"\ntrained in 1.2 s\nwrote {run.folder}\n"
 
 
-def test_a_run_that_stopped_early_says_so(tmp_path, capsys):
-    run = Run(tmp_path)
+def test_a_run_that_stopped_early_says_so(tmp_path):
+    run = Run(tmp_path, whole=Run(tmp_path))
     run.epochs, run.stopped = [{"loss": 2.0}], True
     assert report.finish(run, {})["stopped"] is True
+
+
+def test_a_run_is_shown_below_the_last_seven_others_with_the_same_test(tmp_path, capsys):
+    for n in range(9):
+        finished(tmp_path, range(n), units=n)
+    finished(tmp_path, range(3), data_sha256="another")
+    damaged, _ = finished(tmp_path)
+    (damaged.folder / "answers.csv").unlink()
+    (tmp_path / "run_of_today").mkdir()  # it has not ended
+    capsys.readouterr()
+    run, _ = finished(tmp_path, range(10, 20), units=10)
+    _, *lines = capsys.readouterr().out.split(f"wrote {run.folder}\n")[1].splitlines()
+    shown = [line.split() for line in lines[2:11]]
+    assert shown[0] == ["run", "units", "accuracy", "seconds"]
+    assert [row[1] for row in shown[1:]] == ["2", "3", "4", "5", "6", "7", "8", "10"]
+    assert [row[0] for row in shown[-2:]] == ["run_8", "*run_12"]
+    assert "The newest against run_8, the best other" in lines[12]
+
+
+def test_runs_are_compared_by_name_or_all(tmp_path, capsys):
+    runs = [finished(tmp_path, range(n), units=n)[0].folder for n in (3, 5, 9)]
+    capsys.readouterr()
+    report.compare([], tmp_path)
+    printed = capsys.readouterr().out
+    assert re.findall(r"^[ *]*(run_\d)", printed, re.MULTILINE) == ["run_0", "run_1", "run_2"]
+    assert printed.endswith("comparison.png, the curves of 3 of 3 runs\n")
+    report.compare([runs[2], runs[0]], tmp_path / "elsewhere")
+    printed = capsys.readouterr().out
+    assert re.findall(r"^[ *]*(run_\d)", printed, re.MULTILINE) == ["run_0", "run_2"]
+    assert (tmp_path / "elsewhere" / "comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path):
+    one, other = (finished(tmp_path, data_sha256=n)[0].folder for n in "01")
+    for folders, message in (
+        ([], "1 finished runs in .*, not two"),
+        ([one, other], "were tested on the same examples"),
+        ([tmp_path / "none", one], "none: there is no finished run"),
+    ):
+        with pytest.raises(SettingError, match=message):
+            report.compare(folders, tmp_path)
 
 
 def test_two_batches_have_the_first_strip_and_much_or_little_padding():

@@ -13,7 +13,7 @@ import common
 import numpy as np
 import pytest
 from lessons import options, small
-from script_runs import TENSORFLOW, settings_of
+from script_runs import TENSORFLOW, run_in_process, settings_of
 
 from support import digits, strips
 from variable_length_seq import pad
@@ -33,7 +33,7 @@ SETTINGS = {
 }
 COMMON_FILES = {
     *("config.json", "history.csv", "metrics.json", "model.keras", "checkpoint.keras"),
-    *("learning_curves.png", "misread.png"),
+    *("learning_curves.png", "misread.png", "answers.csv"),
 }
 FILES = {
     "classic": COMMON_FILES | {"versions.json", "confusion_matrix.png", "reading.png"},
@@ -67,7 +67,7 @@ def smoke_run(script, output):
             end = "nothing was written for TensorBoard: its logs need TensorFlow and TensorBoard\n"
         assert ran.stdout.endswith(f"\n{end}")
         assert (folder / "versions.json").exists()
-        assert len(re.findall(r"^(?:raw|unit|standardized) .*%", ran.stdout, re.M)) == 3
+        assert len(re.findall(r"^ *(?:raw|unit|standardized) .*%", ran.stdout, re.M)) == 3
         folder /= "unit"
         _, training, _, _, test, _ = re.split(r"t(?:raining|est) on \w+ pixels\n", ran.stdout)[1:]
         ran.stdout = training + test.removesuffix("\n")
@@ -98,7 +98,7 @@ def test_it_prints_what_a_student_needs_and_nothing_else(smoke):
     assert re.search(r"loss: \d.* - val_\w+: \d", ran.stdout)
     metrics = json.loads((folder / "metrics.json").read_text())
     assert f"test loss {metrics['test_loss']:.4f}\n" in ran.stdout
-    assert re.search(r"\(\d+ of 100\)\n", ran.stdout)
+    assert re.search(r"\(\d+ of 100\), 95% interval| \d+ of 100\n", ran.stdout)
     table = ran.stdout.split("probability\n")[1].splitlines()[:10]
     assert all(re.search(r" \d+\.\d\d%$", line) for line in table)
     seconds = metrics["training_seconds"]
@@ -116,6 +116,17 @@ def test_it_writes_every_file(smoke):
     part = {"scaling": "unit"} if script == "standardize" else {}
     given = small(script, **SETTINGS[script] | part, output=config["output"])
     assert config == given.of_the_run()
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_its_runs_are_compared(script, run_once, tmp_path, monkeypatch, capsys):
+    _, folder = run_once(script)
+    folder = folder.parent if script == "standardize" else folder
+    command = ["--compare", folder, folder, "--output", tmp_path]
+    assert run_in_process(ROOT / f"{script}.py", command, monkeypatch) == 0
+    assert f"*{folder.name}" in capsys.readouterr().out
+    assert (tmp_path / script / "comparison.png").read_bytes().startswith(b"\x89PNG")
 
 
 def load_test(script, config):

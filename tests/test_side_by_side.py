@@ -1,0 +1,115 @@
+"""support/side_by_side.py: a table of runs, and what is said of the newest."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from support import side_by_side
+from support.side_by_side import FinishedRun
+
+
+def run(name, right, *, figures=("accuracy",), history=(), **settings):
+    """A run with 100 test examples: the numbers of those that it read right."""
+    hits = np.isin(np.arange(100), list(right))
+    return FinishedRun(
+        folder=Path("runs", name),
+        settings=settings,
+        test=("0", *"7" * 100),
+        seconds=12.34,
+        figures={figure: float(hits.mean()) for figure in figures},
+        right=dict.fromkeys(figures, hits),
+        histories={figure: {"loss": list(history)} for figure in figures},
+    )
+
+
+def test_the_table_names_the_settings_that_differ_and_no_others():
+    alike = {"seed": 0, "cell": "GRU", "patience": None}
+    one = run("one", range(90), **alike, units=64, learning_rate=0.009, output="a", data="b")
+    other = run("other", range(95), **alike, units=128, learning_rate=0.00225, output="c", data="d")
+    assert side_by_side.table([one, other]) == (
+        [
+            ("run", "units", "learning_rate", "accuracy", "seconds"),
+            ("one", "64", "0.009", "90.00%", "12.3"),
+            ("*other", "128", "0.00225", "95.00%", "12.3"),
+        ],
+        [],
+    )
+
+
+@pytest.mark.parametrize("figures", [["accuracy"], ["raw", "unit", "standardized"]])
+def test_a_table_of_runs_that_differ_in_much_fits_a_terminal(figures):
+    """First come the settings in which the newest run differs from the one before it."""
+    runs = [
+        run(
+            f"2026-11-29_10-00-{n:02}_2",
+            [n],
+            figures=figures,
+            **{"start_from": f"/a/long/name/of/a/folder/{n}", "units": n, "learning_rate": n / 7e5},
+            **{"batch_size": n // 9, "bidirectional": n > 3, "clip_norm": None, "depth": -n},
+        )
+        for n in range(1, 11)
+    ]
+    runs[-1] = runs[-1]._replace(settings=runs[-2].settings | {"depth": -10, "epochs": 3})
+    rows, left_out = side_by_side.table(runs)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    assert sum(widths) + 2 * (len(widths) - 1) <= 80
+    settings = rows[0][1 : -len(figures) - 1]
+    assert settings[0] == "depth"
+    assert rows[-1][1] == "-10"
+    assert len(settings) == (3 if len(figures) == 1 else 2)
+    different = {"start_from", "units", "learning_rate", "batch_size", "bidirectional", "depth"}
+    assert {*settings, *left_out} == different | {"epochs"}
+
+
+def test_a_run_without_a_scaling_has_no_figure_of_it():
+    every, only_unit = run("every", [1], figures=["raw", "unit"]), run("one", [1], figures=["unit"])
+    rows, _ = side_by_side.table([only_unit, every])
+    assert rows[0] == ("run", "unit", "raw", "seconds")
+    assert rows[1] == ("one", "1.00%", "-", "12.3")
+    assert "on unit pixels" in side_by_side.against_the_best([only_unit, every])
+    assert side_by_side.against_the_best([run("a", [], figures=["raw"]), only_unit]) == ""
+
+
+@pytest.mark.parametrize(
+    ("right", "only_newest", "only_other", "how_often", "verdict"),
+    [
+        (range(80), 0, 10, "0.20%", "the other is better"),  # 2 / 2**10
+        (range(85, 95), 5, 85, "less than 0.01%", "the other is better"),
+        (range(85), 0, 5, "6.25%", "this may be luck"),  # 2 / 2**5
+        (range(90), 0, 0, "100.00%", "this may be luck"),
+        (range(96), 6, 0, "3.12%", "the newest is better"),  # 2 / 2**6
+        (range(1, 92), 2, 1, "100.00%", "this may be luck"),
+    ],
+)
+def test_the_newest_is_set_against_the_best_other(
+    right, only_newest, only_other, how_often, verdict
+):
+    said = side_by_side.against_the_best(
+        [run("good", range(89)), run("best", range(90)), run("bad", range(10)), run("new", right)]
+    )
+    assert "The newest against best, the best other: of 100 test examples, " in said
+    assert f"only the newest has {only_newest} right, and only the other {only_other}." in said
+    assert f" so far apart in {how_often} of all tests (exact McNemar test), so {verdict}." in said
+
+
+def test_the_best_labeller_is_that_with_the_fewest_errors():
+    rates = [
+        run(name, range(90))._replace(
+            figures={"label error rate": rate}, right={"label error rate": np.ones(100, bool)}
+        )
+        for name, rate in (("high", 0.5), ("low", 0.1), ("new", 0.3))
+    ]
+    assert "against low, the best other" in side_by_side.against_the_best(rates)
+
+
+def test_curves_are_labelled_by_what_differs():
+    runs = [run("a", [], history=[1], units=1), run("b", [], history=[2], units=2)]
+    assert side_by_side.curves(runs) == {"units 1": {"loss": [1]}, "units 2": {"loss": [2]}}
+    parts = [run(name, [], figures=["raw", "unit"]) for name in "ab"]
+    assert list(side_by_side.curves(parts)) == [
+        "raw pixels a",
+        "unit pixels a",
+        "raw pixels b",
+        "unit pixels b",
+    ]
