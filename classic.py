@@ -13,8 +13,8 @@ on 2 cores.
 
 It prints the network, loss and accuracy of every epoch and of the test, and ten answers beside the
 truth. It writes a folder runs/classic/TIME: model.keras, the network of the best epoch;
-history.csv and metrics.json, the numbers; config.json, the settings; versions.json, the
-versions of the libraries; checkpoint.keras; and pictures: learning_curves.png, misread.png,
+history.csv, metrics.json and answers.csv, the numbers; config.json, the settings; versions.json,
+the versions of the libraries; checkpoint.keras; and pictures: learning_curves.png, misread.png,
 confusion_matrix.png and, where it reads in one direction, reading.png. Ctrl-C stops the training
 and prints how to go on after the last whole epoch: this command with --resume FOLDER.
 """
@@ -50,7 +50,7 @@ class Config(RunConfig):
     """The settings. Each is an option: batch_size is --batch-size; a bool has --no- before it too.
 
     RunConfig, in support/settings.py, has those of all lessons: seed, data, train_size, test_size,
-    output, start_from, resume; and predict, model and seen, to read your own pictures.
+    output, start_from, resume, compare; and predict, model and seen, to read your own pictures.
     """
 
     # Data

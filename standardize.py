@@ -17,7 +17,7 @@ With its default settings it gets 98.5% of the test images right where pixels ar
 It prints each network, loss and accuracy of every epoch and test, ten answers beside the truth, and
 a table of all. It writes a folder runs/standardize/TIME with config.json, versions.json,
 metrics.json and learning_curves.png of all, and in it a folder for each scaling: model.keras, the
-network of the best epoch; history.csv and metrics.json, the numbers; config.json;
+network of the best epoch; history.csv, metrics.json and answers.csv, the numbers; config.json;
 checkpoint.keras; learning_curves.png, misread.png and confusion_matrix.png; what TensorBoard reads.
 Ctrl-C stops the training and prints how to go on after the last whole epoch: this command with
 --resume FOLDER.
@@ -58,7 +58,7 @@ class Config(RunConfig):
     """The settings. Each is an option: batch_size is --batch-size; a bool has --no- before it too.
 
     RunConfig, in support/settings.py, has those of all lessons: seed, data, train_size, test_size,
-    output, start_from, resume; and predict, model and seen, to read your own pictures.
+    output, start_from, resume, compare; and predict, model and seen, to read your own pictures.
     """
 
     # Data

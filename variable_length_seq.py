@@ -13,9 +13,9 @@ strips without an error (greedy decoding), after 2 to 3 minutes of training on 2
 
 It prints the network, loss and error rates of every epoch and of the test, and ten readings beside
 the truth. It writes a folder runs/variable_length_seq/TIME: model.keras, the network of the best
-epoch; history.csv and metrics.json, the numbers; config.json, versions.json, checkpoint.keras;
-and pictures: learning_curves.png, misread.png, alignment.png, padding.png. Ctrl-C stops the
-training and prints how to go on after the last whole epoch: this command with --resume FOLDER.
+epoch; history.csv, metrics.json and answers.csv, the numbers; config.json, versions.json,
+checkpoint.keras; pictures: learning_curves.png, misread.png, alignment.png, padding.png. Ctrl-C
+stops the training and prints how to go on after the last whole epoch: this command with --resume.
 """
 
 import sys
@@ -50,7 +50,7 @@ class Config(RunConfig):
     """The settings. Each is an option: batch_size is --batch-size; a bool has --no- before it too.
 
     RunConfig, in support/settings.py, has those of all lessons: seed, data, train_size, test_size,
-    output, start_from, resume; and predict, model and seen, to read your own pictures.
+    output, start_from, resume, compare; and predict, model and seen, to read your own pictures.
     """
 
     # Data
