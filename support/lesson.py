@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import common
 
-from support import devices, processes
+from support import devices, gru, processes
 from support.settings import RunConfig
 
 Config = TypeVar("Config", bound=RunConfig)
@@ -33,6 +33,7 @@ def lesson(main: Callable[[Config], Figures]) -> Callable[[Config], Figures]:
         try:
             devices.distribute(config.batch_size)
             common.set_seed(config.seed)
+            gru.without_waste()
             with processes.guarded():
                 return main(config)
         except AttributeError as error:

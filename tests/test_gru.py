@@ -1,0 +1,50 @@
+"""support/gru.py: the numbers of Keras, to the last digit."""
+
+import common
+
+import keras
+import numpy as np
+import pytest
+
+from support import gru
+
+
+@pytest.fixture
+def keras_alone(monkeypatch):
+    """GRUs as Keras has them, whatever ran before; after the test as before it."""
+    monkeypatch.setattr(keras.layers.GRUCell, "call", gru._call_of_keras)
+
+
+def trained(**settings):
+    """The weights after a few steps of a network that reads in both directions, with a mask."""
+    common.set_seed(0)
+    pixels = keras.Input((6, 5))
+    mask = keras.ops.any(pixels > 0.2, axis=-1)
+    recurrent = keras.layers.GRU(7, return_sequences=True, **settings)
+    x = keras.layers.Bidirectional(recurrent, merge_mode="sum")(pixels, mask=mask)
+    network = keras.Model(pixels, keras.layers.GRU(3, **settings)(x))
+    network.compile("adam", "mse")
+    for x in np.random.default_rng(0).random((4, 8, 6, 5)):
+        network.train_on_batch(x, x[:, 0, :3])
+    return network.get_weights()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"reset_after": False}, {"activation": "relu"}, {"dropout": 0.5}],
+)
+@pytest.mark.usefixtures("keras_alone")
+def test_a_gru_learns_what_it_learns_in_keras(settings):
+    expected = trained(**settings)
+    gru.without_waste()
+    repaired = keras.layers.GRUCell.call is gru._call
+    assert repaired == (keras.backend.backend() == "tensorflow")
+    for weights, others in zip(trained(**settings), expected, strict=True):
+        np.testing.assert_array_equal(weights, others)
+
+
+@pytest.mark.usefixtures("keras_alone")
+def test_a_version_that_was_not_tried_stays_as_it_is(monkeypatch):
+    monkeypatch.setattr(keras, "__version__", "3.15.2")
+    gru.without_waste()
+    assert keras.layers.GRUCell.call is gru._call_of_keras
