@@ -37,8 +37,8 @@ def trained(**settings):
 def test_a_gru_learns_what_it_learns_in_keras(settings):
     expected = trained(**settings)
     gru.without_waste()
-    repaired = keras.layers.GRUCell.call is gru._call
-    assert repaired == (keras.backend.backend() == "tensorflow")
+    tried = keras.backend.backend() == "tensorflow" and keras.__version__ in gru.TRIED
+    assert (keras.layers.GRUCell.call is gru._call) == tried
     for weights, others in zip(trained(**settings), expected, strict=True):
         np.testing.assert_array_equal(weights, others)
 
