@@ -91,19 +91,20 @@ def ctc_forward(log_p, z):
     """Return ln alpha_t(s), (T, len(z)), where alpha_t(s) is the probability of all beginnings of
     paths that have come to z_s at step t.
     """
-    # A path stays at its place r, goes to the next, or jumps over a blank to a different label.
-    s, r = np.indices((len(z), len(z)))
-    allowed = (s == r) | (s == r + 1) | ((s == r + 2) & (z[s] != z[r]))
+    jump = np.zeros(len(z), bool)
+    jump[2:] = z[2:] != z[:-2]
     alpha = np.full((len(log_p), len(z)), -np.inf)
     alpha[0, :2] = log_p[0, z[:2]]
     for t in range(1, len(log_p)):
-        arriving = np.where(allowed, alpha[t - 1], -np.inf)
-        alpha[t] = log_p[t, z] + np.logaddexp.reduce(arriving, axis=1)
+        before = np.pad(alpha[t - 1], (2, 0), constant_values=-np.inf)
+        # A path stays, goes to the next place, or jumps over a blank to a label that is another.
+        arriving = before[2:], before[1:-1], np.where(jump, before[:-2], -np.inf)
+        alpha[t] = log_p[t, z] + np.logaddexp.reduce(arriving)
     return alpha
 
 
 def ctc(logits, y):
-    """Return the loss L of labels y, and its gradient dL/dlogits, (T, classes).
+    """Return the loss L of labels y that fit into logits (T, classes), and its gradient dL/dlogits.
 
     Source: A. Graves et al., Connectionist temporal classification (2006), section 4.
     """
@@ -125,12 +126,12 @@ def collapse(path):
 
 
 def greedy(logits):
-    """Return what the most probable path says."""
+    """Return the labelling that the most probable path through logits (T, classes) says."""
     return collapse(logits.argmax(axis=1))
 
 
 def beam_search(logits, beam_width):
-    """Return {labelling: probability} of the most probable labellings, the best first.
+    """Return {labelling: probability} of the best labellings of logits (T, classes), best first.
 
     Source: A. Graves and N. Jaitly, Towards end-to-end speech recognition (2014), section 4.
     """

@@ -55,35 +55,27 @@ def read(logits, beam_width=None):
     return ctc.trimmed(ctc.read_labels(logits, beam_width=beam_width))
 
 
-def assert_same(test, alone, chosen, together):
-    """Each chosen strip has the same logits, loss and reading alone and together with others.
-
-    `alone` is a list of the logits of each chosen strip, `together` one array of all.
-    """
-    steps = np.array([logits.shape[1] for logits in alone])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [35, 200])
+def test_strips_are_read_the_same_alone_and_in_a_batch(trained, size):
+    """35 strips of 35 steps: there a mask (batch, steps) fits a loss (batch,) by accident."""
+    network, test = trained
+    steps = np.array([len(strip) // 4 for strip in test.x])
+    assert np.unique(steps).tolist() == [14, 21, 28, 35]
+    chosen = np.roll(np.arange(200), -steps.argmax())[:size]  # one of the longest is among them
+    x, y, steps = test.x[chosen], test.y[chosen], steps[chosen]
+    batch = predict(network, x)
+    assert batch.shape == (size, 35, 11)
     for length in np.unique(steps):
         (rows,) = np.nonzero(steps == length)
-        first, second = np.concatenate([alone[row] for row in rows]), together[rows]
-        np.testing.assert_allclose(second[:, :length], first, atol=1e-5, rtol=1e-5)
-        assert (second[:, length:] == np.where(np.arange(11) == 0, 1e4, -1e4)).all()
-        labels = test.y[np.asarray(chosen)[rows]]
-        losses = ctc_losses(labels, first), ctc_losses(labels, second)
+        alone = np.concatenate([predict(network, x[row : row + 1]) for row in rows])
+        together = batch[rows]
+        np.testing.assert_allclose(together[:, :length], alone, atol=1e-5, rtol=1e-5)
+        assert (together[:, length:] == np.where(np.arange(11) == 0, 1e4, -1e4)).all()
+        losses = (ctc_losses(y[rows], logits) for logits in (together, alone))
         np.testing.assert_allclose(*losses, atol=1e-5, rtol=1e-5)
         for width in None, 5:
-            np.testing.assert_array_equal(read(second, width), read(first, width))
-
-
-def predict_alone(network, strips):
-    return [predict(network, [strip]) for strip in strips]
-
-
-@pytest.mark.slow
-def test_200_strips_are_read_the_same_alone_and_in_a_batch_of_all(trained):
-    network, test = trained
-    assert len(test.x) == 200
-    assert len({len(strip) for strip in test.x}) == 4
-    together = predict(network, test.x)
-    assert_same(test, predict_alone(network, test.x), range(200), together)
+            np.testing.assert_array_equal(read(together, width), read(alone, width))
 
 
 @pytest.mark.slow
@@ -98,18 +90,6 @@ def test_more_padding_changes_nothing(trained, extra_steps):
         ctc_losses(test.y, padded), ctc_losses(test.y, plain), atol=1e-5, rtol=1e-5
     )
     np.testing.assert_array_equal(read(padded), read(plain))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("size", [1, 14, 35])
-def test_batches_of_as_many_strips_as_steps(trained, size):
-    """35 strips of 35 steps: there a mask (batch, steps) fits a loss (batch,) by accident."""
-    network, test = trained
-    lengths = np.array([len(strip) for strip in test.x])
-    chosen = [int(lengths.argmax()), *np.flatnonzero(lengths < lengths.max())[: size - 1]]
-    together = predict(network, test.x[chosen])
-    assert together.shape[:2] == (size, 35)
-    assert_same(test, predict_alone(network, test.x[chosen]), chosen, together)
 
 
 @pytest.mark.slow
