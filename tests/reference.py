@@ -10,7 +10,7 @@ import itertools
 
 import numpy as np
 
-# -- Lesson 1: recurrent layers. x has T timesteps of D features, (T, D); h has n units, (T, n).
+# -- Lesson 1: recurrent layers. x has T timesteps of D features; the states h are n numbers each.
 # The state before the first timestep is 0: it stands in a last row, h[-1], which is cut off.
 
 
