@@ -1,5 +1,6 @@
 """support/ctc.py: the loss, decoding and error rates against brute force."""
 
+import collections
 import functools
 import itertools
 
@@ -8,83 +9,62 @@ from common import DataError
 import keras
 import numpy as np
 import pytest
+import reference
 
 from support import ctc
-
-
-def collapse(path):
-    """What a path of classes says: repeats merged, blanks left out."""
-    return tuple(label for label, _ in itertools.groupby(path) if label)
 
 
 @functools.cache
 def all_paths(steps, classes):
     """Every path, one by one, with the labelling that it says."""
     paths = list(itertools.product(range(classes), repeat=steps))
-    return np.array(paths), [collapse(path) for path in paths]
+    return np.array(paths), [reference.collapse(path) for path in paths]
 
 
 def labelling_probabilities(logits):
     """Probability of every labelling: the sum over all paths that say it."""
-    probabilities = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    probabilities /= probabilities.sum(axis=-1, keepdims=True)
+    p = np.exp(reference.log_softmax(logits))
     paths, labellings = all_paths(*logits.shape)
-    total = {}
-    for p, labelling in zip(
-        probabilities[np.arange(len(logits)), paths].prod(axis=1), labellings, strict=True
-    ):
-        total[labelling] = total.get(labelling, 0) + p
+    total = collections.Counter()
+    for labelling, path in zip(labellings, p[np.arange(len(p)), paths], strict=True):
+        total[labelling] += path.prod()
     return total
 
 
-def ctc_loss(labels, logits):
-    loss = keras.losses.CTC()(np.array([labels]), np.array([logits], np.float32))
-    return float(loss)
-
-
-CASES = [
-    (1, [1]),
-    (2, [1, 2]),
-    (3, [1, 1]),
-    (4, [2]),
-    (5, [1, 2, 1]),
-    (6, [1, 1, 2]),
-    (6, [2, 2, 2]),
-]
-
-
-@pytest.mark.parametrize(("steps", "labels"), CASES)
-def test_ctc_loss_is_the_sum_over_all_alignments(steps, labels):
-    logits = np.random.default_rng(steps).normal(0, 2, (steps, 4))
-    expected = -np.log(labelling_probabilities(logits)[tuple(labels)])
-    assert ctc_loss(labels, logits) == pytest.approx(expected, abs=1e-4)
-    # Zeros after the labels are padding.
-    assert ctc_loss([*labels, 0, 0], logits) == pytest.approx(expected, abs=1e-4)
-
-
-@pytest.mark.parametrize(("steps", "labels"), CASES)
-def test_confidence_is_the_sum_over_all_alignments(steps, labels):
+@pytest.mark.parametrize(
+    ("steps", "labels"),
+    [(1, [1]), (2, [1, 2]), (3, [1, 1]), (4, [2]), (5, [1, 2, 1]), (6, [1, 1, 2]), (6, [2, 2, 2])],
+)
+def test_loss_and_confidence_are_sums_over_all_paths(steps, labels):
     logits = np.random.default_rng(steps).normal(0, 2, (1, steps, 4)).astype(np.float32)
-    expected = labelling_probabilities(logits[0])
+    probabilities = labelling_probabilities(logits[0])
     for reading in labels, []:
+        expected = probabilities[tuple(reading)]
+        assert np.exp(-reference.ctc(logits[0], reading)[0]) == pytest.approx(expected, rel=1e-9)
         confidence = ctc.confidences(np.array([[*reading, -1]]), logits)[0]
-        assert confidence == pytest.approx(expected[tuple(reading)], rel=1e-3)
+        assert confidence == pytest.approx(expected, rel=1e-5)
 
 
-def test_greedy_decoding_is_the_collapsed_best_path():
+def test_greedy_decoding_is_that_of_the_best_path():
     logits = np.random.default_rng(0).normal(size=(200, 12, 4))
-    readings = ctc.read_labels(logits)
-    for path, reading in zip(logits.argmax(axis=-1), np.asarray(readings), strict=True):
-        expected = collapse(path)
-        assert reading[: len(expected)].tolist() == list(expected)
-        assert (reading[len(expected) :] == -1).all()
+    for steps, reading in zip(logits, np.asarray(ctc.read_labels(logits)), strict=True):
+        expected = reference.greedy(steps)
+        assert tuple(reading) == expected + (-1,) * (12 - len(expected))
 
 
-def test_beam_search_finds_what_greedy_misses():
-    """Blank is best at both steps, 0.6 * 0.6 = 0.36; all paths that say 1 add up to 0.64."""
-    logits = np.log(np.array([[[0.6, 0.4], [0.6, 0.4]]], np.float32))
-    for width, label in (None, -1), (10, 1):
-        assert np.asarray(ctc.read_labels(logits, beam_width=width))[0, 0] == label
+@pytest.mark.parametrize("beam_width", [5, 400])
+def test_beam_search_reads_the_labelling_with_the_most_probable_paths(beam_width):
+    """With room for all labellings of at most five labels, 364, it is exact."""
+    logits = np.random.default_rng(0).normal(size=(40, 5, 4)).astype(np.float32)
+    readings = np.asarray(ctc.read_labels(logits, beam_width=beam_width))
+    beams = [reference.beam_search(steps, beam_width) for steps in logits]
+    best = [next(iter(beam)) for beam in beams]
+    assert [tuple(reading[reading > 0]) for reading in readings] == best
+    assert best != [reference.greedy(steps) for steps in logits]
+    if beam_width == 400:
+        for steps, beam in zip(logits, beams, strict=True):
+            possible = {labelling: p for labelling, p in beam.items() if p}
+            assert possible == pytest.approx(labelling_probabilities(steps), rel=1e-9)
 
 
 def plain_edit_distance(a, b):
@@ -101,17 +81,25 @@ def padded(rows):
     return np.array([[*row, *[0] * (width - len(row))] for row in rows]).reshape(len(rows), width)
 
 
-def test_rates_equal_an_independent_edit_distance_on_1000_random_pairs():
-    random = np.random.default_rng(0)
+@pytest.fixture(scope="module")
+def pairs():
+    """1,000 random labellings and readings, with repeats and nothing among them, and distances."""
+    random = np.random.default_rng(1)
     truth = [random.integers(1, 4, random.integers(1, 6)).tolist() for _ in range(1000)]
     reading = [random.integers(1, 4, random.integers(0, 7)).tolist() for _ in range(1000)]
-    truth[0], reading[0] = [1, 1, 2], [1, 2]
-    truth[1], reading[1] = [1, 1, 2], []
-    distances = [plain_edit_distance(a, b) for a, b in zip(truth, reading, strict=True)]
-    assert np.asarray(ctc.edit_distances(padded(truth), padded(reading))).tolist() == distances
-    rates = ctc.error_rates(padded(truth), padded(reading))
-    assert rates["label_error_rate"] == pytest.approx(sum(distances) / sum(map(len, truth)))
-    assert rates["sequence_error_rate"] == np.mean([d > 0 for d in distances])
+    reading[::3] = truth[::3]
+    truth[1], reading[1] = [1, 1, 2], [1, 2]
+    truth[2], reading[2] = [1, 1, 2], []
+    distances = np.array(list(map(plain_edit_distance, truth, reading)))
+    return padded(truth).astype(np.uint8), padded(reading), distances
+
+
+def test_rates_equal_an_independent_edit_distance_on_1000_random_pairs(pairs):
+    truth, reading, distances = pairs
+    np.testing.assert_array_equal(ctc.edit_distances(truth, reading), distances)
+    rates = ctc.error_rates(truth, reading)
+    assert rates["label_error_rate"] == pytest.approx(distances.sum() / (truth > 0).sum())
+    assert rates["sequence_error_rate"] == np.mean(distances > 0)
 
 
 def test_rates_of_nothing_read():
@@ -119,55 +107,22 @@ def test_rates_of_nothing_read():
     assert rates == {"label_error_rate": 1.0, "sequence_error_rate": 1.0}
 
 
-def logits_that_say(reading, steps):
-    """Each label followed by a blank, then blanks to the end."""
-    path = [step for label in reading for step in (label, 0)]
-    return 20 * np.eye(4)[path + [0] * (steps - len(path))]
-
-
-@pytest.fixture(scope="module")
-def pairs():
-    """1,000 random labellings and logits that say others, with repeats and nothing among them."""
-    random = np.random.default_rng(1)
-    truth = [random.integers(1, 4, random.integers(1, 6)).tolist() for _ in range(1000)]
-    reading = [random.integers(1, 4, random.integers(0, 7)).tolist() for _ in range(1000)]
-    for index in range(0, 1000, 3):
-        reading[index] = truth[index]
-    truth[1], reading[1] = [1, 1, 2], [1, 2]
-    truth[2], reading[2] = [1, 1, 2], []
-    logits = np.array([logits_that_say(row, 14) for row in reading], np.float32)
-    distances = [plain_edit_distance(a, b) for a, b in zip(truth, reading, strict=True)]
-    return padded(truth).astype(np.uint8), logits, distances
-
-
-def test_metrics_equal_an_independent_edit_distance_batch_by_batch(pairs):
-    truth, logits, distances = pairs
-    label, sequence = ctc.LabelErrorRate(), ctc.SequenceErrorRate()
-    for _ in range(2):  # reset, they begin anew
-        for start in range(0, 1000, 300):
-            batch = slice(start, start + 300)
-            label.update_state(truth[batch], logits[batch])
-            sequence.update_state(truth[batch], logits[batch])
-        expected = sum(distances) / (truth > 0).sum()
-        assert float(label.result()) == pytest.approx(expected, rel=1e-5)
-        assert float(sequence.result()) == pytest.approx(np.mean(np.array(distances) > 0))
-        label.reset_state()
-        sequence.reset_state()
-
-
 def test_metrics_of_compile_are_those_of_evaluate(pairs):
     """Compiled, in batches of which the last is smaller, with the number of steps unknown."""
-    truth, logits, distances = pairs
+    truth, reading, distances = pairs
+    # Every label is followed by a blank.
+    logits = 20 * np.eye(4, dtype=np.float32)[np.insert(reading, slice(1, None), 0, axis=1)]
     inputs = keras.Input((None, 4))
     network = keras.Model(inputs, keras.layers.Rescaling(1.0)(inputs))
     network.compile(
         loss=keras.losses.CTC(), metrics=[ctc.LabelErrorRate(), ctc.SequenceErrorRate()]
     )
-    figures = network.evaluate(logits, truth, batch_size=300, verbose=0, return_dict=True)
-    assert figures.keys() == {"loss", "label_error_rate", "sequence_error_rate"}
-    expected = sum(distances) / (truth > 0).sum()
-    assert figures["label_error_rate"] == pytest.approx(expected, rel=1e-5)
-    assert figures["sequence_error_rate"] == pytest.approx(np.mean(np.array(distances) > 0))
+    for _ in range(2):  # reset, they begin anew
+        figures = network.evaluate(logits, truth, batch_size=300, verbose=0, return_dict=True)
+        assert figures.keys() == {"loss", "label_error_rate", "sequence_error_rate"}
+        expected = distances.sum() / (truth > 0).sum()
+        assert figures["label_error_rate"] == pytest.approx(expected, rel=1e-5)
+        assert figures["sequence_error_rate"] == pytest.approx(np.mean(distances > 0))
 
 
 def test_trimmed_labels_keep_every_label():
@@ -207,17 +162,11 @@ def test_align_shows_what_was_read_wrong_left_out_and_added(truth, reading, pair
     assert ctc.align(np.array(truth), np.array(reading, int)) == pairs
 
 
-def test_align_keeps_all_labels_and_shows_an_error_only_where_there_is_one():
-    random = np.random.default_rng(0)
-    truths, readings = (
-        [random.integers(1, 4, random.integers(1, 7)).tolist() for _ in range(300)]
-        for _ in range(2)
-    )
-    distances = np.asarray(ctc.edit_distances(padded(truths), padded(readings)))
-    for truth, reading, distance in zip(truths, readings, distances, strict=True):
-        pairs = ctc.align(np.array(truth), np.array(reading))
-        assert [label for label, _ in pairs if label] == truth
-        assert [label for _, label in pairs if label] == reading
-        differences = sum(one != other for one, other in pairs)
+def test_align_keeps_all_labels_and_shows_an_error_only_where_there_is_one(pairs):
+    for truth, reading, distance in zip(*pairs, strict=True):
+        aligned = ctc.align(truth, reading)
+        assert [label for label, _ in aligned if label] == truth[truth > 0].tolist()
+        assert [label for _, label in aligned if label] == reading[reading > 0].tolist()
+        differences = sum(one != other for one, other in aligned)
         assert differences >= distance
-        assert (differences == 0) == (truth == reading)
+        assert (differences == 0) == (distance == 0)

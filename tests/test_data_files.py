@@ -79,6 +79,11 @@ def test_the_content_says_what_a_file_is(name, content, tmp_path):
         lambda x, y: (x, list(ONE_HOT[y])),
         lambda x, y: (x, ONE_HOT[y].tolist()),
         lambda x, y: (x, y[:, None].tolist()),
+        lambda x, y: (x.astype(np.float32) / 255, y),
+        lambda x, y: (x.astype(np.float64), y.astype(np.int32)),
+        lambda x, y: (x.astype(">i4"), y.tolist()),
+        lambda x, y: (np.asfortranarray(x), [np.int64(label) for label in y]),
+        lambda x, y: (x.reshape(-1, 784), y.astype(np.uint8)),
     ],
 )
 def test_shapes_and_types_that_mean_the_same(change, tmp_path):

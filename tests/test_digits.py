@@ -32,30 +32,6 @@ def test_three_way_layout_of_python_2_divided_by_256():
     assert_same(test, TEST)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda x, y: (x.astype(np.float32) / 255, y),
-        lambda x, y: (x.astype(np.float64), y.astype(np.int32)),
-        lambda x, y: (x.astype(">i4"), y.tolist()),
-        lambda x, y: (np.asfortranarray(x), [np.int64(label) for label in y]),
-        lambda x, y: (x.reshape(-1, 784), y.astype(np.uint8)),
-    ],
-)
-def test_number_types_and_memory_orders(tmp_path, change):
-    train, test = digits.load_mnist(write(tmp_path / "d.pkl", (change(*TRAIN), change(*TEST))))
-    assert_same(train, TRAIN)
-    assert_same(test, TEST)
-
-
-@pytest.mark.parametrize("kind", [bool, np.uint8, np.int64])
-def test_black_and_white_images_are_as_dark_as_others(tmp_path, kind):
-    parts = [((x > 127).astype(kind), y) for x, y in (TRAIN, TEST)]
-    train, test = digits.load_mnist(write(tmp_path / "d.pkl", parts))
-    assert_same(train, [np.where(TRAIN[0] > 127, 255, 0), TRAIN[1]])
-    assert_same(test, [np.where(TEST[0] > 127, 255, 0), TEST[1]])
-
-
 def test_other_image_sizes(tmp_path):
     x = np.pad(np.full((12, 3, 1), 255, np.uint8), ((0, 0), (1, 1), (1, 1)))
     train, _ = digits.load_mnist(write(tmp_path / "d.pkl", ((x, TEST[1]), (x, TEST[1]))))

@@ -8,12 +8,12 @@ from common import DataError, Examples, SettingError
 import keras
 import numpy as np
 import pytest
-from decoding import read
+from gradients import gradients
 from lessons import small
 from small_data import PICKLES
 
 import variable_length_seq
-from support import strips, training
+from support import ctc, strips, training
 from variable_length_seq import PADDING, in_buckets, pad
 
 NETWORK = {"cell": "GRU", "units": 32, "depth": 2, "bidirectional": True, "columns": 4}
@@ -47,95 +47,48 @@ def predict(network, strips, extra_steps=0):
     return network.predict_on_batch(np.pad(pixels, padding, constant_values=PADDING))
 
 
-def ctc_losses(labels, logits):
-    return keras.ops.convert_to_numpy(keras.losses.ctc(labels, logits))
-
-
-def assert_same(test, alone, chosen, together):
-    """Each chosen strip has the same logits, loss and reading alone and together with others.
-
-    `alone` is a list of the logits of each chosen strip, `together` one array of all.
-    """
-    steps = np.array([logits.shape[1] for logits in alone])
-    for length in np.unique(steps):
-        (rows,) = np.nonzero(steps == length)
-        first, second = np.concatenate([alone[row] for row in rows]), together[rows]
-        np.testing.assert_allclose(second[:, :length], first, atol=1e-5, rtol=1e-5)
-        assert (second[:, length:] == np.where(np.arange(11) == 0, 1e4, -1e4)).all()
-        labels = test.y[np.asarray(chosen)[rows]]
-        losses = ctc_losses(labels, first), ctc_losses(labels, second)
-        np.testing.assert_allclose(*losses, atol=1e-5, rtol=1e-5)
-        for search in {"strategy": "greedy"}, {"strategy": "beam_search", "beam_width": 5}:
-            assert read(first, **search) == read(second, **search)
-
-
-def predict_alone(network, strips):
-    return [predict(network, [strip]) for strip in strips]
+def read(logits, beam_width):
+    return ctc.trimmed(ctc.read_labels(logits, beam_width=beam_width))
 
 
 @pytest.mark.slow
-def test_200_strips_are_read_the_same_alone_and_in_a_batch_of_all(trained):
-    network, test = trained
-    assert len(test.x) == 200
-    assert len({len(strip) for strip in test.x}) == 4
-    together = predict(network, test.x)
-    assert_same(test, predict_alone(network, test.x), range(200), together)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("extra_steps", [1, 7, 100])
-def test_more_padding_changes_nothing(trained, extra_steps):
-    network, test = trained
-    padded = predict(network, test.x, extra_steps)
-    assert padded.shape[1] == 35 + extra_steps
-    plain = predict(network, test.x)
-    np.testing.assert_allclose(padded[:, :35], plain, atol=1e-5, rtol=1e-5)
-    np.testing.assert_allclose(
-        ctc_losses(test.y, padded), ctc_losses(test.y, plain), atol=1e-5, rtol=1e-5
-    )
-    assert read(padded, strategy="greedy") == read(plain, strategy="greedy")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("size", [1, 14, 35])
-def test_batches_of_as_many_strips_as_steps(trained, size):
+@pytest.mark.parametrize(("size", "extra_steps"), [(35, 0), (200, 100)])
+def test_strips_are_read_the_same_alone_and_in_a_batch(trained, size, extra_steps):
     """35 strips of 35 steps: there a mask (batch, steps) fits a loss (batch,) by accident."""
     network, test = trained
-    lengths = np.array([len(strip) for strip in test.x])
-    chosen = [int(lengths.argmax()), *np.flatnonzero(lengths < lengths.max())[: size - 1]]
-    together = predict(network, test.x[chosen])
-    assert together.shape[:2] == (size, 35)
-    assert_same(test, predict_alone(network, test.x[chosen]), chosen, together)
-
-
-def step_of_descent(network, pixels, labels):
-    """The weights after one step of plain gradient descent: the gradient, but for the scale."""
-    copy = keras.models.clone_model(network)
-    copy.set_weights(network.get_weights())
-    copy.compile(keras.optimizers.SGD(0.1), keras.losses.CTC())
-    copy.train_on_batch(pixels, labels)
-    steps = zip(copy.get_weights(), network.get_weights(), strict=True)
-    return [after - before for after, before in steps]
+    steps = np.array([len(strip) // 4 for strip in test.x])
+    assert np.unique(steps).tolist() == [14, 21, 28, 35]
+    chosen = np.roll(np.arange(200), -steps.argmax())[:size]  # one of the longest is among them
+    x, y, steps = test.x[chosen], test.y[chosen], steps[chosen]
+    batch = predict(network, x, extra_steps)
+    assert batch.shape == (size, 35 + extra_steps, 11)
+    for length in np.unique(steps):
+        (rows,) = np.nonzero(steps == length)
+        alone = np.concatenate([predict(network, x[row : row + 1]) for row in rows])
+        together = batch[rows]
+        np.testing.assert_allclose(together[:, :length], alone, atol=1e-5, rtol=1e-5)
+        assert (together[:, length:] == np.where(np.arange(11) == 0, 1e4, -1e4)).all()
+        losses = (keras.losses.ctc(y[rows], logits) for logits in (together, alone))
+        np.testing.assert_allclose(*losses, atol=1e-5, rtol=1e-5)
+        for width in None, 5:
+            np.testing.assert_array_equal(read(together, width), read(alone, width))
 
 
 @pytest.mark.slow
 def test_gradient_does_not_see_the_padding(trained):
+    """That of 32 strips is the sum of those of the strips of each length, which are not padded."""
     network, test = trained
-    pixels, labels = pad(test.x[:32]), test.y[:32]
-    longer = np.pad(pixels, ((0, 0), (0, 28), (0, 0)), constant_values=PADDING)
-    plain, padded = (step_of_descent(network, x, labels) for x in (pixels, longer))
-    assert max(np.abs(step).max() for step in plain) > 1e-3
-    for one, other in zip(plain, padded, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
-
-
-@pytest.mark.slow
-def test_gradient_of_a_batch_is_the_mean_of_its_strips(trained):
-    network, test = trained
-    together = step_of_descent(network, pad(test.x[:3]), test.y[:3])
-    alone = [step_of_descent(network, pad(test.x[i : i + 1]), test.y[i : i + 1]) for i in range(3)]
-    for step, *steps in zip(together, *alone, strict=True):
-        np.testing.assert_allclose(step, np.mean(steps, axis=0), atol=1e-5)
+    x, y, loss = test.x[:32], test.y[:32], keras.losses.CTC(reduction="sum")
+    padded = np.pad(pad(x), ((0, 0), (0, 28), (0, 0)), constant_values=PADDING)
+    lengths = np.array([len(strip) for strip in x])
+    alone = [
+        gradients(network, loss, pad(x[lengths == length]), y[lengths == length])
+        for length in np.unique(lengths)
+    ]
+    assert len(alone) == 4
+    for gradient, *parts in zip(gradients(network, loss, padded, y), *alone, strict=True):
+        assert np.abs(gradient).max() > 0.1
+        np.testing.assert_allclose(gradient / 32, np.sum(parts, axis=0) / 32, atol=1e-5)
 
 
 @pytest.mark.slow
