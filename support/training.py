@@ -121,9 +121,11 @@ class StopOnInfiniteLoss(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if not math.isfinite(logs["loss"]):
+            # The loss of the first batch is that of the first weights: no rate has changed them.
+            advice = "lower --learning-rate" if self.epoch or batch else "look at the data"
             raise common.TrainingError(
                 f"the loss became {logs['loss']} in epoch {self.epoch + 1}, batch {batch + 1}: "
-                f"lower --learning-rate"
+                f"{advice}"
             )
 
 
