@@ -13,7 +13,7 @@ import common
 import pydantic
 import tyro
 
-from support import predict, processes
+from support import drawing, predict, processes
 from support.settings import RunConfig
 
 Config = TypeVar("Config", bound=pydantic.BaseModel)
@@ -76,18 +76,20 @@ def run(main: Callable, config_class: type[RunConfig], description: str) -> None
     with contextlib.suppress(AttributeError):  # notebooks and editors have an output of their own
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name in another encoding
     with one_message(config.resume):
-        if config.predict is not None:
+        runs = config.output / Path(sys.argv[0]).stem
+        if config.draw and config.predict is not None:
+            raise common.SettingError("--draw and --predict do not go together: choose one")
+        if config.seen and config.predict is None:
+            raise common.SettingError("--seen goes with --predict")
+        if config.draw:
+            drawing.open_pad(model=config.model, runs=runs, folder=config.output / "drawn")
+        elif config.predict is not None:
             if not predict.print_predictions(
-                config.predict,
-                model=config.model,
-                runs=config.output / Path(sys.argv[0]).stem,
-                seen=config.seen,
+                config.predict, model=config.model, runs=runs, seen=config.seen
             ):
                 sys.exit(1)
-        elif config.model or config.seen:
-            raise common.SettingError(
-                f"--{'model' if config.model else 'seen'} goes with --predict"
-            )
+        elif config.model:
+            raise common.SettingError("--model goes with --predict or --draw")
         else:
             with processes.join(
                 seed=config.seed, output=config.output, resume=config.resume

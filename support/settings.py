@@ -27,7 +27,8 @@ class RunConfig(
     start_from: Path | None = None  # saved network, a model.keras, whose weights are the first ones
     resume: Path | None = None  # folder of a run that was interrupted; it goes on there
     predict: tuple[Path, ...] | None = None  # pictures to read, in place of training
-    model: Path | None = None  # network that --predict uses; None: that of the newest run
+    draw: bool = False  # open a window to write in, which the network reads, in place of training
+    model: Path | None = None  # network that --predict or --draw uses; None: the newest run's
     seen: Path | None = None  # picture that --predict writes, of what the network saw
 
     def of_the_run(self) -> dict:
@@ -35,7 +36,8 @@ class RunConfig(
 
         Data are what they hold, wherever they lie: the file's SHA-256 is among them, its beginning.
         """
-        settings = self.model_dump(mode="json", exclude={"resume", "predict", "model", "seen"})
+        what_to_do = {"resume", "predict", "draw", "model", "seen"}
+        settings = self.model_dump(mode="json", exclude=what_to_do)
         with self.data.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return settings | {"data_sha256": digest[:16]}
