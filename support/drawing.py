@@ -89,10 +89,9 @@ class Pad:
 
     def motion_notify(self, event: MouseEvent) -> None:
         """Move the pen; if that is quick, read what is there so far."""
-        if self.stroke:
-            # event.xdata is None beside the page, where a stroke may go on.
-            point = self.page.transData.inverted().transform((event.x, event.y))
-            self.stroke.set_data(*np.vstack([self.stroke.get_xydata(), point]).T)
+        if self.stroke and event.inaxes is self.page:
+            x, y = self.stroke.get_data()
+            self.stroke.set_data([*x, event.xdata], [*y, event.ydata])
             self.figure.draw_artist(self.page)
             self.figure.canvas.blit(self.page.bbox)
             if time.perf_counter() > self.rests_until:
@@ -116,10 +115,11 @@ class Pad:
         self.read()
 
     def save(self, _: Event) -> None:
-        """Save the page, where `predict.collect_digits` finds it, if the answer is right."""
+        """Save the page in the folder of the answer, as `predict.collect_digits` takes it."""
         if answer := self.read():
-            name = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}.png"
-            path = self.folder / answer.replace(" ", "") / name
+            path = self.folder.joinpath(
+                answer.replace(" ", ""), f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}.png"
+            )
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self.picture.save(path)
@@ -143,15 +143,16 @@ class Pad:
         self.picture.thumbnail((1100, 450))  # more, of a large window, only takes time
         answer = shown = ""
         with contextlib.suppress(common.DataError):  # an empty page
-            ink = predict.ink_in(self.picture, "the page")
-            image, answer, probability, probabilities = self.reader.read(ink)
+            image, answer, probability, probabilities = self.reader.read(
+                predict.ink_in(self.picture, "the page")
+            )
             shown = f"{answer} ({probability:.1%})"
             if columns := self.reader.columns:
                 plots.draw_strip(self.seen, self.says, image.T, probabilities, columns=columns)
             else:
-                (settled,) = report.timesteps_until_settled(probabilities.argmax(axis=1)[None])
-                plots.draw_reading(self.seen, self.says, image, probabilities, settled=settled)
-        self.answer.set(text=shown, fontsize=min(32, 480 / max(1, len(shown))))
+                (row,) = report.timesteps_until_settled(probabilities.argmax(axis=1)[None])
+                plots.draw_reading(self.seen, self.says, image, probabilities, settled=row, size=12)
+        self.answer.set(text=shown, fontsize=min(32, 880 / max(1, len(shown))))
         self.note.set_text(f"write {'digits' if self.reader.columns else 'a digit'} here")
         self.figure.canvas.draw()
         seconds = time.perf_counter() - begin

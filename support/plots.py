@@ -176,13 +176,20 @@ def reading(
 
 
 def draw_reading(
-    left: Axes, right: Axes, image: np.ndarray, probabilities: np.ndarray, *, settled: int
+    left: Axes,
+    right: Axes,
+    image: np.ndarray,
+    probabilities: np.ndarray,
+    *,
+    settled: int,
+    size: int = 9,
 ) -> None:
     """Draw an image (T, D), beside each row the probability of every class after it.
 
     Args:
         probabilities: after each row, (T, classes); or after the last alone, (1, classes).
         settled: after how many rows the answer no longer changes; a line stands above that row.
+        size: of the title, in points.
     """
     left.imshow(image, cmap="gray_r", vmin=0, vmax=255, aspect="auto")
     right.set_xticks(range(probabilities.shape[1]))
@@ -192,7 +199,7 @@ def draw_reading(
         return
     right.imshow(probabilities, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     right.set_yticks([])
-    right.set_title(f"settled after {settled} rows", fontsize=9, y=1)
+    right.set_title(f"settled after {settled} rows", fontsize=size, y=1)
     for axes in left, right:
         axes.axhline(settled - 1.5, color="C1", linestyle="--")
 
