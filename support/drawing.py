@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import sys
 import time
 from datetime import datetime
@@ -14,7 +15,7 @@ import numpy as np
 from matplotlib.backend_bases import Event, KeyEvent, MouseButton, MouseEvent
 from matplotlib.figure import Figure
 from matplotlib.widgets import Button
-from PIL import Image
+from PIL import Image, ImageOps
 
 from support import plots, predict, report
 
@@ -27,11 +28,11 @@ DIGIT = (
 )
 LINE = (
     *[(11.4, 6.8), (11.1, 3.55)],
-    *[(0.3, 4.0, 10.8, 2.4), (0.8, 1.9, 9.5, 1.2), (0.8, 0.55, 9.5, 1.25)],
+    *[(0.3, 4.15, 10.8, 2.2), (0.8, 1.9, 9.5, 1.2), (0.8, 0.55, 9.5, 1.25)],
     *[(left, 3.45, 1.4, 0.42) for left in (0.3, 1.8, 3.3)],
 )
 PEN = 1 / 13  # its width, as a share of the page's height
-QUICK = 0.08  # seconds of an answer that does not disturb who writes
+QUICK = 0.08  # seconds of an answer that does not disturb writing
 
 
 class Pad:
@@ -56,9 +57,10 @@ class Pad:
             figure.add_axes(np.divide(box, size * 2).tolist()) for box in boxes
         )
         self.page.set(xticks=[], yticks=[], xlim=(0, 1), ylim=(0, 1))
+        # Between the cells, one for each digit; too light to be taken for ink.
+        self.page.vlines(np.linspace(0, 1, 6 if reader.columns else 2), 0, 1, color="0.92")
         self.seen.set(xticks=[], yticks=[], title="what the network sees")
         self.answer = figure.text(*np.divide(answer, size), "", ha="right")
-        self.note = figure.text(*np.divide((0.3, size[1] - 0.3), size), "", fontsize=12)
         self.actions = {
             "c": functools.partial(self.take_back, 0),
             "u": functools.partial(self.take_back, -1),
@@ -74,6 +76,7 @@ class Pad:
             figure.canvas.mpl_connect(f"{event}_event", getattr(self, event))
         for width in 20, 40:  # a network is compiled for one width, then for all
             reader.read(np.ones((20, width)))
+        gc.freeze()  # to look through all that the libraries hold takes longer than an answer
         self.read()
 
     def button_press(self, event: MouseEvent) -> None:
@@ -90,12 +93,15 @@ class Pad:
     def motion_notify(self, event: MouseEvent) -> None:
         """Move the pen; if that is quick, read what is there so far."""
         if self.stroke and event.inaxes is self.page:
-            x, y = self.stroke.get_data()
-            self.stroke.set_data([*x, event.xdata], [*y, event.ydata])
+            self.stroke.set_data(
+                np.append(self.stroke.get_data(), [[event.xdata], [event.ydata]], axis=1)
+            )
             self.figure.draw_artist(self.page)
             self.figure.canvas.blit(self.page.bbox)
-            if time.perf_counter() > self.rests_until:
+            if (begin := time.perf_counter()) > self.rests_until:
                 self.read()
+                seconds = time.perf_counter() - begin
+                self.rests_until = begin + seconds * (6 if seconds < QUICK else 600)
 
     def button_release(self, _: MouseEvent) -> None:
         """Lift the pen, and read."""
@@ -123,24 +129,21 @@ class Pad:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self.picture.save(path)
-                self.note.set_text(f"wrote {path}")
+                self.page.set_title(f"wrote {path}", loc="left")
             except OSError as error:
-                self.note.set_text(f"{path} can't be written: {error.strerror or error}")
-            print(self.note.get_text(), flush=True)
+                self.page.set_title(f"{path}: {error.strerror or error}", loc="left")
+            print(self.page.get_title("left"), flush=True)
             self.figure.canvas.draw()
 
     def read(self) -> str:
         """Show what the network reads on the page; return it, "" where nothing is written."""
-        begin = time.perf_counter()
         for axes in self.seen, self.says:
             axes.set_visible(len(self.page.lines) > 0)
             for artist in *axes.images, *axes.lines, *axes.patches:  # axes.clear() takes longer
                 artist.remove()
         self.figure.draw_artist(self.page)
-        self.picture = Image.fromarray(
-            np.asarray(self.figure.canvas.copy_from_bbox(self.page.bbox.padded(-2)))  # no frame
-        )
-        self.picture.thumbnail((1100, 450))  # more, of a large window, only takes time
+        pixels = self.figure.canvas.copy_from_bbox(self.page.bbox.padded(-2))  # without its frame
+        self.picture = ImageOps.contain(Image.fromarray(np.asarray(pixels)), (720, 280))
         answer = shown = ""
         with contextlib.suppress(common.DataError):  # an empty page
             image, answer, probability, probabilities = self.reader.read(
@@ -153,10 +156,11 @@ class Pad:
                 (row,) = report.timesteps_until_settled(probabilities.argmax(axis=1)[None])
                 plots.draw_reading(self.seen, self.says, image, probabilities, settled=row, size=12)
         self.answer.set(text=shown, fontsize=min(32, 880 / max(1, len(shown))))
-        self.note.set_text(f"write {'digits' if self.reader.columns else 'a digit'} here")
+        self.page.set_title(
+            "write digits here, one in each cell" if self.reader.columns else "write a digit here",
+            loc="left",
+        )
         self.figure.canvas.draw()
-        seconds = time.perf_counter() - begin
-        self.rests_until = begin + (6 * seconds if seconds < QUICK else np.inf)
         return answer
 
 
