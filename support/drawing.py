@@ -50,7 +50,8 @@ class Pad:
             folder: to save pictures to, as FOLDER/ANSWER/TIME.png.
         """
         self.figure, self.reader, self.folder = figure, reader, folder
-        self.stroke, self.rests_until = None, 0.0
+        # A digit is read while it is written, if that is quick; a line after every stroke.
+        self.stroke, self.rests_until = None, np.inf if reader.columns else 0.0
         size, answer, *boxes = LINE if reader.columns else DIGIT
         figure.set_size_inches(size)
         self.page, self.seen, self.says, *places = (
@@ -83,11 +84,12 @@ class Pad:
         """Put the pen on the page."""
         if event.inaxes is self.page and event.button == MouseButton.LEFT:
             (self.stroke,) = self.page.plot(
-                event.xdata,
-                event.ydata,
+                [event.xdata, event.xdata + 1e-4],  # of one point, nothing would be drawn
+                [event.ydata, event.ydata],
                 color="black",
                 linewidth=PEN * self.page.bbox.height / self.figure.dpi * 72,  # points
                 solid_capstyle="round",
+                snap=False,
             )
 
     def motion_notify(self, event: MouseEvent) -> None:
