@@ -192,13 +192,13 @@ def draw_reading(
         size: of the title, in points.
     """
     left.imshow(image, cmap="gray_r", vmin=0, vmax=255, aspect="auto")
-    right.set_xticks(range(probabilities.shape[1]))
+    right.set(xticks=range(probabilities.shape[1]), yticks=[])
     if len(probabilities) == 1:
         right.bar(range(probabilities.shape[1]), probabilities[0], color="C0")
         right.set_ylim(0, 1)
+        right.set_title("probability of each digit, 0 to 1", fontsize=size, y=1)
         return
     right.imshow(probabilities, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    right.set_yticks([])
     right.set_title(f"settled after {settled} rows", fontsize=size, y=1)
     for axes in left, right:
         axes.axhline(settled - 1.5, color="C1", linestyle="--")
