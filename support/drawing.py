@@ -103,7 +103,7 @@ class Pad:
             if (begin := time.perf_counter()) > self.rests_until:
                 self.read()
                 seconds = time.perf_counter() - begin
-                self.rests_until = begin + seconds * (6 if seconds < QUICK else 600)
+                self.rests_until = begin + seconds * (6 if seconds < QUICK else 60)
 
     def button_release(self, _: MouseEvent) -> None:
         """Lift the pen, and read."""
