@@ -50,7 +50,7 @@ class Config(RunConfig):
     """The settings. Each is an option: batch_size is --batch-size; a bool has --no- before it too.
 
     RunConfig, in support/settings.py, has those of all lessons: seed, data, train_size, test_size,
-    output, start_from, resume, compare; and predict, model and seen, to read your own pictures.
+    output, start_from, resume; predict, draw, model and seen, to read what you write; compare.
     """
 
     # Data

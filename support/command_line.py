@@ -13,7 +13,7 @@ import common
 import pydantic
 import tyro
 
-from support import predict, processes, report
+from support import drawing, predict, processes, report
 from support.settings import RunConfig
 
 Config = TypeVar("Config", bound=pydantic.BaseModel)
@@ -77,19 +77,27 @@ def run(main: Callable, config_class: type[RunConfig], description: str) -> None
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name in another encoding
     runs = config.output / Path(sys.argv[0]).stem
     with one_message(config.resume):
-        if config.predict is not None and config.compare is not None:
-            raise common.SettingError("--predict and --compare: one at a time")
-        if config.predict is not None:
+        asked = {
+            "--predict": config.predict,
+            "--draw": config.draw or None,
+            "--compare": config.compare,
+        }
+        actions = [option for option, value in asked.items() if value is not None]
+        if len(actions) > 1:
+            raise common.SettingError(f"{' and '.join(actions)}: one at a time")
+        if config.seen and config.predict is None:
+            raise common.SettingError("--seen goes with --predict")
+        if config.model and config.predict is None and not config.draw:
+            raise common.SettingError("--model goes with --predict or --draw")
+        if config.draw:
+            drawing.open_pad(model=config.model, runs=runs, folder=config.output / "drawn")
+        elif config.compare is not None:
+            report.compare(config.compare, runs)
+        elif config.predict is not None:
             if not predict.print_predictions(
                 config.predict, model=config.model, runs=runs, seen=config.seen
             ):
                 sys.exit(1)
-        elif config.model or config.seen:
-            raise common.SettingError(
-                f"--{'model' if config.model else 'seen'} goes with --predict"
-            )
-        elif config.compare is not None:
-            report.compare(config.compare, runs)
         else:
             with processes.join(
                 seed=config.seed, output=config.output, resume=config.resume

@@ -140,10 +140,26 @@ def error_rates(truth: np.ndarray, reading: np.ndarray) -> dict[str, float]:
 
 
 def confidences(reading: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Return the probability of each reading: the sum over all alignments that say it, (n,)."""
-    # A column of padding, where nothing was read at all.
-    labels = np.pad(np.maximum(trimmed(reading), BLANK), ((0, 0), (0, 1)))
-    return np.exp(-ops.convert_to_numpy(keras.losses.ctc(labels, logits)))
+    """Return the probability of each reading: the sum over all alignments that say it, (n,).
+
+    Source: A. Graves et al., Connectionist Temporal Classification (2006), section 4.1.
+    """
+    labels = np.maximum(trimmed(reading), BLANK)
+    counts, examples = (labels > BLANK).sum(axis=1), np.arange(len(labels))
+    # Blanks may stand before, between and after the labels.
+    states = np.full((len(labels), 2 * labels.shape[1] + 1), BLANK)
+    states[:, 1::2] = labels
+    # A label follows another without a blank, if they differ; the first may be said at once.
+    skips = np.zeros(states.shape, bool)
+    skips[:, 1::2] = labels != np.pad(labels, ((0, 0), (1, 0)))[:, :-1]
+    # Keras's loss adds up the same, but outside a compiled step it takes 50 times as long.
+    forward = np.zeros((len(labels), states.shape[1] + 2))
+    forward[:, 1] = 1  # before the first step all are in front of the first blank
+    for step in ops.convert_to_numpy(ops.softmax(logits)).swapaxes(0, 1).astype(float):
+        arriving = forward[:, 2:] + forward[:, 1:-1] + skips * forward[:, :-2]
+        forward[:, 2:] = arriving * np.take_along_axis(step, states, axis=1)
+        forward[:, :2] = 0
+    return forward[examples, 2 * counts + 1] + forward[examples, 2 * counts + 2]
 
 
 def align(truth: np.ndarray, reading: np.ndarray) -> list[tuple[int, int]]:

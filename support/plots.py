@@ -64,24 +64,48 @@ def alignment(strips: np.ndarray, probabilities: np.ndarray, path: Path) -> None
         probabilities: (n, steps, classes), class 0 the blank; steps divides T.
     """
     n, T, D = strips.shape
-    steps = probabilities.shape[1]
-    centres = (np.arange(steps) + 0.5) * T / steps - 0.5
     figure = Figure(figsize=(10, 3.2 * n + 0.5), layout="constrained")
     axes = figure.subplots(2 * n, 1, sharex=True, height_ratios=[D / T * 7, 1.4] * n)
     for strip, curves, above, below in zip(
         strips, probabilities, axes[::2], axes[1::2], strict=True
     ):
-        above.imshow(strip.T, cmap="gray_r", vmin=0, vmax=255, aspect="auto")
-        above.set_yticks([])
-        below.plot(centres, curves[:, ctc.BLANK], "k:", label="blank")
-        for digit in range(curves.shape[1] - 1):
-            below.plot(centres, curves[:, digit + 1], color=f"C{digit}", label=str(digit))
-        below.set(ylabel="probability", ylim=(-0.05, 1.05))
-        below.grid(alpha=0.3)
+        draw_alignment(above, below, strip, curves, columns=T // len(curves))
     axes[-1].set_xlabel("timestep (column of the strip)")
     handles, labels = axes[-1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=9)
     figure.savefig(path, dpi=DOTS_PER_INCH)
+
+
+def draw_alignment(
+    above: Axes, below: Axes, strip: np.ndarray, probabilities: np.ndarray, *, columns: int
+) -> None:
+    """Draw a strip (T, D), and below it the probability of every class over the timesteps.
+
+    Args:
+        probabilities: (steps, classes), class 0 the blank.
+        columns: of the strip that make one step.
+    """
+    above.imshow(strip.T, cmap="gray_r", vmin=0, vmax=255, aspect="auto")
+    above.set_yticks([])
+    centres = (np.arange(len(probabilities)) + 0.5) * columns - 0.5
+    below.plot(centres, probabilities[:, ctc.BLANK], "k:", label="blank")
+    for digit in range(probabilities.shape[1] - 1):
+        below.plot(centres, probabilities[:, digit + 1], color=f"C{digit}", label=str(digit))
+    below.set(ylabel="probability", ylim=(-0.05, 1.05))
+    below.grid(alpha=0.3)
+
+
+def draw_strip(
+    above: Axes, below: Axes, strip: np.ndarray, probabilities: np.ndarray, *, columns: int
+) -> None:
+    """Draw what `draw_alignment` draws, the strip in its proportions, with a legend beside it."""
+    draw_alignment(above, below, strip, probabilities, columns=columns)
+    T, D = strip.shape
+    width = max(T, D * above.bbox.width / above.bbox.height)
+    for axes in above, below:
+        axes.set_xlim(-0.5, width - 0.5)
+    below.set_xlabel("timestep (column of the strip)")
+    below.legend(loc="lower left", bbox_to_anchor=(1.005, 0), fontsize=9)
 
 
 def confusion_matrix(truth: np.ndarray, answers: np.ndarray, path: Path) -> None:
@@ -149,15 +173,39 @@ def reading(
         captions,
         strict=False,  # the last row of the grid may have room left
     ):
-        left.imshow(image, cmap="gray_r", vmin=0, vmax=255, aspect="auto")
+        draw_reading(left, right, image, classes, settled=row)
         left.set_title(caption, fontsize=9, y=1)
         right.axis("on")
-        right.imshow(classes, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        right.set(xticks=range(classes.shape[1]), yticks=[])
-        right.set_title(f"settled after {row} rows", fontsize=9, y=1)
-        for axes in left, right:
-            axes.axhline(row - 1.5, color="C1", linestyle="--")
     figure.savefig(path, dpi=DOTS_PER_INCH)
+
+
+def draw_reading(
+    left: Axes,
+    right: Axes,
+    image: np.ndarray,
+    probabilities: np.ndarray,
+    *,
+    settled: int,
+    size: int = 9,
+) -> None:
+    """Draw an image (T, D), beside each row the probability of every class after it.
+
+    Args:
+        probabilities: after each row, (T, classes); or after the last alone, (1, classes).
+        settled: after how many rows the answer no longer changes; a line stands above that row.
+        size: of the title, in points.
+    """
+    left.imshow(image, cmap="gray_r", vmin=0, vmax=255, aspect="auto")
+    right.set(xticks=range(probabilities.shape[1]), yticks=[])
+    if len(probabilities) == 1:
+        right.bar(range(probabilities.shape[1]), probabilities[0], color="C0")
+        right.set_ylim(0, 1)
+        right.set_title("probability of each digit, 0 to 1", fontsize=size, y=1)
+        return
+    right.imshow(probabilities, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    right.set_title(f"settled after {settled} rows", fontsize=size, y=1)
+    for axes in left, right:
+        axes.axhline(settled - 1.5, color="C1", linestyle="--")
 
 
 def misread_strips(

@@ -6,6 +6,7 @@ import pickle
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import common
 
@@ -19,6 +20,25 @@ INK_SHARE = 20 / 28  # MNIST's digits fill a box of 20 x 20 in an image of 28 x 
 
 FEWEST_PICTURES = 15  # of which 12 are to train on
 MOST_SEEN = 120  # pictures that --seen shows; many more would take minutes to lay out
+
+
+class Reader(NamedTuple):
+    """A network of the lessons, to read one digit or a line of them.
+
+    Attributes:
+        to_image: makes an image for the network of ink, see `find_ink`.
+        predict: reads such an image; see `predict_digit` and `predict_labels`.
+        columns: of a line of digits that make one step; None: it reads one digit, row by row.
+    """
+
+    to_image: Callable[[np.ndarray], np.ndarray]
+    predict: Callable[[np.ndarray], tuple[str, float, np.ndarray]]
+    columns: int | None
+
+    def read(self, ink: np.ndarray) -> tuple[np.ndarray, str, float, np.ndarray]:
+        """Read ink; return the image that the network saw, and what `predict` returns."""
+        image = self.to_image(ink)
+        return image, *self.predict(image)
 
 
 def print_predictions(
@@ -43,16 +63,15 @@ def print_predictions(
         raise common.SettingError("--predict: name at least one picture")
     if seen and seen.suffix.lower() != ".png":
         raise common.SettingError(f"--seen {seen}: the name must end in .png")
-    to_image, read = load_reader(model or newest_model(runs))
+    reader = load_reader(model or newest_model(runs))
     images, captions = [], []
     pictures = [path for name in pictures for path in _expanded(name)]
     for picture in pictures:
         try:
-            image = to_image(find_ink(picture))
+            image, answer, probability, _ = reader.read(find_ink(picture))
         except common.DataError as error:
             print(error, file=sys.stderr)
             continue
-        answer, probability = read(image)
         print(f"{picture}: {answer} ({probability:.1%})", flush=True)
         images.append(image)
         captions.append(f"{picture.name}: {answer}\n{probability:.1%}")
@@ -71,14 +90,8 @@ def _expanded(name: Path) -> list[Path]:
     return [Path(path) for path in sorted(glob.glob(str(name)))] or [name]
 
 
-def load_reader(
-    path: Path,
-) -> tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], tuple[str, float]]]:
-    """Load a network of the lessons, to read one digit or a line of them.
-
-    Returns:
-        A function that makes an image for the network of ink, see `find_ink`; one that reads such
-        an image and says how probable it finds its answer.
+def load_reader(path: Path) -> Reader:
+    """Load a network of the lessons.
 
     Raises:
         DataError: the file is not such a network.
@@ -90,12 +103,14 @@ def load_reader(
     height, size = network.input_shape[1:]
     if "steps" in names:
         read = functools.partial(predict_labels, for_any_length(network))
-        return functools.partial(to_strip, size=size), read
+        columns = network.get_layer("steps").output.shape[-1] // size
+        return Reader(functools.partial(to_strip, size=size), read, columns)
     if height != size:
         raise common.DataError(
             f"{path} reads images of {height} x {size}, but pictures are brought to a square"
         )
-    return functools.partial(to_digit, size=size), functools.partial(predict_digit, network)
+    read = functools.partial(predict_digit, for_every_row(network))
+    return Reader(functools.partial(to_digit, size=size), read, columns=None)
 
 
 def newest_model(folder: Path) -> Path:
@@ -103,16 +118,48 @@ def newest_model(folder: Path) -> Path:
     models = [*folder.glob("*/model.keras"), *folder.glob("*/*/model.keras")]
     if not models:
         raise common.SettingError(
-            f"--predict: no trained network in {folder}: train one, or give --model"
+            f"there is no trained network in {folder}: train one, or give --model"
         )
     return max(models, key=lambda path: path.stat().st_mtime)
 
 
-def predict_digit(network: keras.Model, image: np.ndarray) -> tuple[str, float]:
-    """Read one digit from an image (height, width); return it with its probability."""
+def for_every_row(network: keras.Model) -> keras.Model:
+    """Return a classifier that answers after every row, where it can: it reads in one direction.
+
+    Args:
+        network: not to be used any more, because both share their layers.
+    """
+    alike = (
+        keras.layers.InputLayer,
+        keras.layers.Rescaling,
+        keras.layers.Normalization,
+        keras.layers.RNN,
+        keras.layers.Dropout,
+        keras.layers.Dense,
+    )
+    if not all(isinstance(layer, alike) for layer in network.layers):
+        return network  # a layer that may take all rows together
+
+    def after_every_row(layer: keras.Layer) -> keras.Layer:
+        if isinstance(layer, keras.layers.RNN):
+            layer.return_sequences = True
+        return layer
+
+    return keras.models.clone_model(network, clone_function=after_every_row)
+
+
+def predict_digit(network: keras.Model, image: np.ndarray) -> tuple[str, float, np.ndarray]:
+    """Read one digit from an image (height, width).
+
+    Returns:
+        The digit; its probability; the probabilities of all, (1, classes), or, if the network says
+        them, after every row, (height, classes).
+    """
     logits = network.predict_on_batch(image[None])
-    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))[0]
-    return str(probabilities.argmax()), float(probabilities.max())
+    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+    probabilities = probabilities.reshape(-1, probabilities.shape[-1])
+    last = probabilities[-1]
+    return str(last.argmax()), float(last.max()), probabilities
 
 
 def for_any_length(network: keras.Model) -> keras.Model:
@@ -120,18 +167,26 @@ def for_any_length(network: keras.Model) -> keras.Model:
     if network.input_shape[1] is None:
         return network
     pixels = keras.Input((None, network.input_shape[2]), dtype=network.inputs[0].dtype)
-    copy = keras.models.clone_model(network, input_tensors=pixels)
+    copy = keras.models.clone_model(
+        network, input_tensors=keras.tree.map_structure(lambda _: pixels, network.input)
+    )
     copy.set_weights(network.get_weights())
     return copy
 
 
-def predict_labels(network: keras.Model, image: np.ndarray) -> tuple[str, float]:
-    """Read the labels of a strip (height, width); return them with their probability."""
+def predict_labels(network: keras.Model, image: np.ndarray) -> tuple[str, float, np.ndarray]:
+    """Read the labels of a strip (height, width).
+
+    Returns:
+        The labels; their probability; that of every class at each step, (steps, classes).
+    """
     columns = network.get_layer("steps").output.shape[-1] // image.shape[0]
     strip = np.pad(image.T, ((0, -image.shape[1] % columns), (0, 0)))
     logits = network.predict_on_batch(strip[None])
     reading = keras.ops.convert_to_numpy(ctc.read_labels(logits))
-    return ctc.spell(reading[0]) or "nothing", float(ctc.confidences(reading, logits)[0])
+    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))[0]
+    labels = ctc.spell(reading[0]) or "nothing"
+    return labels, float(ctc.confidences(reading, logits)[0]), probabilities
 
 
 def collect_digits(folder: str | Path, path: str | Path) -> None:
@@ -178,13 +233,22 @@ def find_ink(path: Path) -> np.ndarray:
     except Exception as error:  # of one of Pillow's many formats
         reason = getattr(error, "strerror", None) or "not a picture that Pillow can read"
         raise common.DataError(f"{path}: {reason}") from None
+    return ink_in(picture, str(path))
+
+
+def ink_in(picture: Image.Image, name: str) -> np.ndarray:
+    """Find what is written in a picture that is open, in RGBA: see `find_ink`.
+
+    Args:
+        name: of the picture, for the message.
+    """
     for grey in _in_grey(picture):
         ink = _distance_from_paper(grey)
         darkest = np.partition(ink, -10, axis=None)[-10] if ink.size > 10 else 0
         if darkest >= 32:
             break
     else:
-        raise common.DataError(f"{path}: an empty page, there is nothing to read")
+        raise common.DataError(f"{name}: an empty page, there is nothing to read")
     ink = (ink / darkest).clip(0, 1)
     ink[ink < 0.2] = 0
     rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))

@@ -14,10 +14,6 @@ BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Pixels = Annotated[float, Field(ge=0, le=1000)]
 
 
-# What to do with a run, not what makes it what it is
-WHAT_TO_DO = "resume", "predict", "model", "seen", "compare"
-
-
 class RunConfig(
     pydantic.BaseModel, frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
 ):
@@ -31,9 +27,9 @@ class RunConfig(
     start_from: Path | None = None  # saved network, a model.keras, whose weights are the first ones
     resume: Path | None = None  # folder of a run that was interrupted; it goes on there
     predict: tuple[Path, ...] | None = None  # pictures to read, in place of training
-    model: Path | None = None  # network that --predict uses; None: that of the newest run
+    draw: bool = False  # open a window to write in, which the network reads, in place of training
+    model: Path | None = None  # network that --predict or --draw uses; None: the newest run's
     seen: Path | None = None  # picture that --predict writes, of what the network saw
-
     compare: tuple[Path, ...] | None = None  # runs to set side by side; without a folder: all
 
     def of_the_run(self) -> dict:
@@ -41,7 +37,8 @@ class RunConfig(
 
         Data are what they hold, wherever they lie: the file's SHA-256 is among them, its beginning.
         """
-        settings = self.model_dump(mode="json", exclude=set(WHAT_TO_DO))
+        what_to_do = {"resume", "predict", "draw", "model", "seen", "compare"}
+        settings = self.model_dump(mode="json", exclude=what_to_do)
         with self.data.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return settings | {"data_sha256": digest[:16]}

@@ -14,6 +14,7 @@ from PIL import Image
 
 import classic
 import seq_labelling
+import standardize
 import variable_length_seq
 from support import command_line, ctc, digits, predict, strips
 from tests.benchmarks.predict_pictures import picture_of
@@ -129,7 +130,32 @@ def test_a_classifier_gives_a_probability():
     x = keras.layers.Flatten()(pixels)
     network = keras.Model(pixels, keras.layers.Dense(10, kernel_initializer="zeros")(x))
     network.layers[-1].bias.assign(np.log(np.arange(1.0, 11)))
-    assert predict.predict_digit(network, np.zeros((28, 28))) == ("9", pytest.approx(10 / 55))
+    digit, probability, probabilities = predict.predict_digit(network, np.zeros((28, 28)))
+    assert (digit, probability) == ("9", pytest.approx(10 / 55))
+    np.testing.assert_allclose(probabilities, [np.arange(1, 11) / 55], rtol=1e-6)
+
+
+@pytest.mark.parametrize("scaling", ["unit", "standardized"])
+def test_a_classifier_of_one_direction_is_asked_after_every_row(scaling, mnist, tmp_path):
+    settings = {"depth": 2, "dropout": 0.5}
+    networks = [
+        classic.classif_rnn_network(
+            28,
+            28,
+            small("classic", **settings),
+            scaling=standardize.scaling_layer(scaling, mnist.x[:99]),
+            every_row=every_row,
+        )
+        for every_row in (False, True)
+    ]
+    networks[0].save(tmp_path / "model.keras")
+    networks[1].load_weights(tmp_path / "model.keras")
+    digit, probability, probabilities = predict.load_reader(tmp_path / "model.keras").predict(
+        mnist.x[0]
+    )
+    expected = keras.ops.softmax(networks[1].predict_on_batch(mnist.x[:1]))
+    np.testing.assert_allclose(probabilities, np.asarray(expected)[0], atol=1e-6)
+    assert (digit, probability) == (str(probabilities[-1].argmax()), probabilities[-1].max())
 
 
 def test_the_form_of_mnist(tmp_path):
@@ -224,7 +250,8 @@ def test_a_network_for_one_length_reads_alike_at_another(mnist, tmp_path):
     longer.set_weights(network.get_weights())
     logits = network.predict_on_batch(strip[None])
     expected = ctc.confidences(np.asarray(ctc.read_labels(logits)), logits)[0]
-    _, probability = predict.predict_labels(predict.for_any_length(longer), strip.T)
+    _, probability, probabilities = predict.predict_labels(predict.for_any_length(longer), strip.T)
+    assert probabilities.shape == (35, 11)
     assert probability == pytest.approx(expected, rel=1e-4)
 
 
@@ -252,7 +279,10 @@ def test_a_network_for_images_that_are_not_square_is_refused(tmp_path, monkeypat
     [
         (["--predict", "x.png"], 2, "no trained network in runs/classic"),
         (["--predict", "x.png", "--model", "none.keras"], 1, "none.keras is no file"),
-        (["--model", "none.keras"], 2, "--model goes with --predict"),
+        (["--draw"], 2, "there is no trained network in runs/classic"),
+        (["--draw", "--predict", "x.png"], 2, "--predict and --draw: one at a time"),
+        (["--draw", "--seen", "seen.png"], 2, "--seen goes with --predict"),
+        (["--model", "none.keras"], 2, "--model goes with --predict or --draw"),
         (["--seen", "seen.png"], 2, "--seen goes with --predict"),
         (["--predict"], 2, "--predict: name at least one picture"),
         (["--predict", "x.png", "--seen", "seen.pdf"], 2, "seen.pdf: the name must end in .png"),

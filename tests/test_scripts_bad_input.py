@@ -34,7 +34,7 @@ CASES = [  # all lessons take these paths; lesson 1 alone takes them all, the ot
     (["--compare"], "--compare: 0 finished runs in runs"),
     (["--compare", "runs/none", "runs/nor"], "none: there is no finished run"),
     (["--compare", "--predict", "photo.jpg"], "--predict and --compare: one at a time"),
-    (["--compare", "--model", "model.keras"], "--model goes with --predict"),
+    (["--compare", "--model", "model.keras"], "--model goes with --predict or --draw"),
 ]
 
 

@@ -1,0 +1,171 @@
+"""--draw: what is written on the pad is read, shown, taken back and saved."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from common import SettingError
+
+import matplotlib
+import numpy as np
+import pytest
+from lessons import small
+from matplotlib.backend_bases import KeyEvent
+
+import classic
+import standardize
+import variable_length_seq
+from support import drawing, predict
+from tests.benchmarks.drawing import mouse, new_pad, write
+
+ROOT = Path(__file__).parent.parent
+SEVEN = [(0.2, 0.8), (0.8, 0.8), (0.4, 0.2)]
+BAR = [(0.45, 0.5), (0.75, 0.5)]
+
+
+def network(kind):
+    if kind == "line":
+        return variable_length_seq.rnn_seqlab_network(28, small("variable_length_seq", columns=4))
+    config = small("classic", bidirectional=kind == "two directions", units=16)
+    scaling = None
+    if kind == "standardized":
+        images = np.random.default_rng(0).integers(0, 256, (9, 28, 28))
+        scaling = standardize.scaling_layer("standardized", images)
+    return classic.classif_rnn_network(28, 28, config, scaling=scaling)
+
+
+@pytest.fixture(scope="module")
+def pads(tmp_path_factory):
+    """A pad for each kind of network: each is compiled once."""
+    pads = {}
+    for kind in "one direction", "standardized", "two directions", "line":
+        path = tmp_path_factory.mktemp("network") / "model.keras"
+        network(kind).save(path)
+        pads[kind] = new_pad(path, path.parent)
+    return pads
+
+
+@pytest.fixture(params=["one direction", "standardized", "two directions", "line"])
+def pad(request, pads, tmp_path):
+    pad = pads[request.param]
+    pad.folder = tmp_path / "drawn"
+    pad.take_back(0, None)
+    return pad
+
+
+@pytest.fixture
+def digit_pad(pads, tmp_path):
+    pad = pads["one direction"]
+    pad.folder = tmp_path / "drawn"
+    pad.take_back(0, None)
+    return pad
+
+
+def press(pad, key):
+    KeyEvent("key_press_event", pad.figure.canvas, key)._process()
+
+
+def test_what_is_shown_is_what_the_network_reads_in_the_picture_that_is_saved(
+    pad, tmp_path, capsys
+):
+    write(pad, SEVEN)
+    press(pad, "s")
+    (path,) = tmp_path.glob("drawn/*/*.png")
+    assert capsys.readouterr().out == f"wrote {path}\n"
+    image, answer, probability, probabilities = pad.reader.read(predict.find_ink(path))
+    assert path.parent.name == answer.replace(" ", "")
+    assert pad.answer.get_text() == f"{answer} ({probability:.1%})"
+    np.testing.assert_array_equal(pad.seen.images[0].get_array(), image)
+    if pad.reader.columns:
+        curves = np.transpose([line.get_ydata() for line in pad.says.lines])
+        np.testing.assert_array_equal(curves, probabilities)
+    elif pad.says.images:
+        assert len(probabilities) == 28
+        np.testing.assert_array_equal(pad.says.images[0].get_array(), probabilities)
+    else:
+        bars = [[bar.get_height() for bar in pad.says.patches]]
+        np.testing.assert_array_equal(bars, probabilities)
+
+
+def test_a_stroke_is_taken_back_by_key_and_by_button_and_an_empty_page_shows_nothing(
+    pad, tmp_path, capsys
+):
+    def shown():
+        return pad.answer.get_text(), pad.seen.get_visible(), np.asarray(pad.picture).tolist()
+
+    empty = shown()
+    assert empty[:2] == ("", False)
+    write(pad, SEVEN)
+    one = shown()
+    write(pad, BAR)
+    assert shown() != one
+    press(pad, "u")
+    assert shown() == one
+    press(pad, "c")
+    press(pad, "u")  # there is nothing left
+    press(pad, "s")
+    assert shown() == empty
+    assert not (tmp_path / "drawn").exists()
+    write(pad, SEVEN)
+    write(pad, BAR)
+    for button, expected in ((1, one), (2, one), (0, empty)):
+        mouse(pad, "button_press", pad.buttons[button].ax, (0.5, 0.5))
+        mouse(pad, "button_release", pad.buttons[button].ax, (0.5, 0.5))
+        assert shown() == expected
+    assert len(list(tmp_path.glob("drawn/*/*.png"))) == 1
+    assert capsys.readouterr().out.startswith("wrote ")
+
+
+def test_it_reads_along_where_that_is_quick_and_writes_on_the_page_alone(digit_pad):
+    digit_pad.rests_until = np.inf
+    mouse(digit_pad, "button_press", digit_pad.page, SEVEN[0])
+    mouse(digit_pad, "motion_notify", digit_pad.page, SEVEN[1])
+    assert digit_pad.answer.get_text() == ""
+    digit_pad.rests_until = 0
+    mouse(digit_pad, "motion_notify", digit_pad.page, SEVEN[2])
+    along = digit_pad.answer.get_text()
+    assert along
+    assert digit_pad.rests_until > 0
+    mouse(digit_pad, "motion_notify", digit_pad.seen, (0.5, 0.5))
+    mouse(digit_pad, "button_release", digit_pad.seen, (0.5, 0.5))
+    assert digit_pad.answer.get_text() == along
+    write(digit_pad, [(1.2, 0.5), (0.5, 0.5)])  # begins beside the page
+    assert len(digit_pad.page.lines) == 1
+
+
+def test_a_click_is_a_dot_and_a_black_page_is_empty(digit_pad):
+    write(digit_pad, [(0.5, 0.5)])
+    assert digit_pad.answer.get_text()
+    digit_pad.page.lines[0].set(linewidth=2000)
+    assert digit_pad.read() == ""
+
+
+def test_a_page_that_cannot_be_saved_is_one_line(digit_pad, tmp_path, capsys):
+    (tmp_path / "drawn").touch()
+    write(digit_pad, SEVEN)
+    press(digit_pad, "s")
+    printed = capsys.readouterr().out
+    assert printed.startswith(str(tmp_path / "drawn"))
+    assert printed.count("\n") == 1
+    assert digit_pad.page.get_title("left") == printed.strip()
+
+
+def test_where_no_window_can_be_opened_one_line_says_what_to_install(tmp_path):
+    network("one direction").save(tmp_path / "model.keras")
+    with matplotlib.rc_context({"backend": "agg"}), pytest.raises(SettingError, match="python3-tk"):
+        drawing.open_pad(model=tmp_path / "model.keras", runs=tmp_path, folder=tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a screen")
+def test_without_a_screen_the_exit_code_is_2(tmp_path):
+    network("one direction").save(tmp_path / "model.keras")
+    command = [sys.executable, ROOT / "classic.py", "--draw", "--model", tmp_path / "model.keras"]
+    environment = os.environ | {"MPLBACKEND": "TkAgg"}
+    for screen in "DISPLAY", "WAYLAND_DISPLAY":
+        environment.pop(screen, None)
+    ran = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("--draw: matplotlib can open no window here")
+    assert ran.stderr.count("\n") == 1
