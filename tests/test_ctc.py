@@ -45,6 +45,14 @@ def test_loss_and_confidence_are_sums_over_all_paths(steps, labels):
         assert confidence == pytest.approx(expected, rel=1e-5)
 
 
+def test_confidences_of_readings_of_different_lengths_are_those_of_the_loss():
+    logits = np.random.default_rng(0).normal(0, 2, (50, 12, 4)).astype(np.float32)
+    readings = ctc.trimmed(ctc.read_labels(logits))
+    assert len({(reading > 0).sum() for reading in readings}) > 3
+    expected = np.exp(-np.asarray(keras.losses.ctc(np.maximum(readings, 0), logits)))
+    np.testing.assert_allclose(ctc.confidences(readings, logits), expected, rtol=1e-4)
+
+
 def test_greedy_decoding_is_that_of_the_best_path():
     logits = np.random.default_rng(0).normal(size=(200, 12, 4))
     for steps, reading in zip(logits, np.asarray(ctc.read_labels(logits)), strict=True):
