@@ -22,10 +22,7 @@ def learning_curves(history: dict[str, list[float]], path: Path) -> None:
     for name, values in history.items():
         kind = "validation" if name.startswith("val_") else "training"
         panels[name.removeprefix("val_")][kind] = values
-    figure = _draw_epochs(panels)
-    for axes in figure.axes:
-        axes.legend()
-    figure.savefig(path, dpi=DOTS_PER_INCH)
+    _draw_epochs(panels, path)
 
 
 def comparison(histories: dict[str, dict[str, list[float]]], path: Path) -> None:
@@ -37,13 +34,11 @@ def comparison(histories: dict[str, dict[str, list[float]]], path: Path) -> None
         }
         for name in names
     }
-    figure = _draw_epochs(panels)
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    figure.savefig(path, dpi=DOTS_PER_INCH)
+    _draw_epochs(panels, path)
 
 
-def _draw_epochs(panels: dict[str, dict[str, list[float]]]) -> Figure:
-    """Draw a panel for each figure, in it a curve for each training."""
+def _draw_epochs(panels: dict[str, dict[str, list[float]]], path: Path) -> None:
+    """Draw a panel for each figure, in it a curve for each training, the same in all panels."""
     styles = {"training": "o-C0", "validation": "s-C1"}
     figure = Figure(figsize=(4.5 * len(panels), 4), layout="constrained")
     grid = figure.subplots(1, len(panels), squeeze=False)
@@ -53,7 +48,9 @@ def _draw_epochs(panels: dict[str, dict[str, list[float]]]) -> Figure:
         axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
-    return figure
+    # Inside a panel, long labels would hide the curves.
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
 def alignment(strips: np.ndarray, probabilities: np.ndarray, path: Path) -> None:
