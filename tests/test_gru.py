@@ -15,32 +15,48 @@ def keras_alone(monkeypatch):
     monkeypatch.setattr(keras.layers.GRUCell, "call", gru._call_of_keras)
 
 
-def trained(**settings):
+def trained():
     """The weights after a few steps of a network that reads in both directions, with a mask."""
     common.set_seed(0)
     pixels = keras.Input((6, 5))
     mask = keras.ops.any(pixels > 0.2, axis=-1)
-    recurrent = keras.layers.GRU(7, return_sequences=True, **settings)
+    recurrent = keras.layers.GRU(7, return_sequences=True)
     x = keras.layers.Bidirectional(recurrent, merge_mode="sum")(pixels, mask=mask)
-    network = keras.Model(pixels, keras.layers.GRU(3, **settings)(x))
+    network = keras.Model(pixels, keras.layers.GRU(3)(x))
     network.compile("adam", "mse")
     for x in np.random.default_rng(0).random((4, 8, 6, 5)):
         network.train_on_batch(x, x[:, 0, :3])
     return network.get_weights()
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [{}, {"reset_after": False}, {"activation": "relu"}, {"dropout": 0.5}],
-)
 @pytest.mark.usefixtures("keras_alone")
-def test_a_gru_learns_what_it_learns_in_keras(settings):
-    expected = trained(**settings)
+def test_a_gru_learns_what_it_learns_in_keras():
+    expected = trained()
     gru.without_waste()
     tried = keras.backend.backend() == "tensorflow" and keras.__version__ in gru.TRIED
     assert (keras.layers.GRUCell.call is gru._call) == tried
-    for weights, others in zip(trained(**settings), expected, strict=True):
+    for weights, others in zip(trained(), expected, strict=True):
         np.testing.assert_array_equal(weights, others)
+
+
+@pytest.mark.usefixtures("keras_alone")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({}, {"reset_after": False}, {"use_bias": False}, {"activation": "relu"}),
+        *({"recurrent_activation": "relu"}, {"dropout": 0.5}, {"recurrent_dropout": 0.5}),
+    ],
+    ids=str,
+)
+def test_a_state_is_that_of_keras_whatever_the_settings(settings):
+    x, h = np.random.default_rng(0).normal(size=(2, 9, 4)).astype(np.float32)
+    states = []
+    for repair in (lambda: None), gru.without_waste:
+        repair()
+        common.set_seed(0)
+        cell = keras.layers.GRUCell(4, bias_initializer="normal", **settings)
+        states.append(np.asarray(cell(x, [h], training=True)[0]))
+    np.testing.assert_array_equal(*states)
 
 
 @pytest.mark.usefixtures("keras_alone")

@@ -48,7 +48,7 @@ def test_ctrl_c_ends_in_one_line_with_the_command_that_goes_on(data, whole, tmp_
     process.send_signal(signal.SIGINT)
     begin = time.monotonic()
     _, errors = process.communicate()
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 10  # beside other tests
     assert process.returncode == 130
     folder = only_run(tmp_path / "runs")
     assert re.fullmatch(r"\ninterrupted; to go on: python .*\n", errors)

@@ -92,7 +92,7 @@ def test_the_table_tells_how_soon_a_goal_was_reached(folder, tmp_path, monkeypat
     metrics = standardize.main(config)["unit"]
     assert metrics["epochs_to_0.0"] == 1
     assert metrics["epochs_to_1.0"] is None
-    assert re.search(r"\nunit +0\.1\d+ +0\.0\d+ +1 +- +\d", capsys.readouterr().out)
+    assert re.search(r"\n +unit +0\.1\d+ +0\.0\d+ +1 +- +\d", capsys.readouterr().out)
     # A network trained alone is the same as among three.
     (alone,) = tmp_path.glob("standardize/*/unit")
     assert (alone / "history.csv").read_text() == (folder / "unit" / "history.csv").read_text()
