@@ -83,7 +83,7 @@ def test_all_lessons_have_the_same_sections():
     headings = [re.findall(r"^## (.+)$", page.read_text(), re.MULTILINE) for page in LESSONS]
     assert len(headings) == 4
     expected = ["The idea", "The formulas", "The network", "The settings", "The pictures"]
-    expected += ["What to try", "Results", "Sources"]
+    expected += ["What to try", "Questions", "Results", "Sources"]
     for sections in headings:  # lesson 2 has one more
         assert [section for section in sections if section in expected] == expected
 
