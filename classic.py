@@ -33,9 +33,9 @@ from support import command_line, digits, report, run_folder, saved, training
 from support.lesson import lesson
 from support.settings import BelowOne, Pixels, RunConfig
 
-# The highest learning rate of each optimizer, where --learning-rate names no other; where the
-# schedule is constant, a quarter of it. A SimpleRNN has no gates that protect its state, and so it
-# needs smaller updates.
+# The highest learning rate of each optimizer, unless --learning-rate names another. A constant
+# rate is a quarter of it. A SimpleRNN has no gates that protect its state, so it needs smaller
+# updates.
 LEARNING_RATES = {
     #           GRU, LSTM  SimpleRNN
     "SGD":     (3.0,       0.3),
@@ -60,19 +60,19 @@ class Config(RunConfig):
     # Network
     cell: Literal["SimpleRNN", "GRU", "LSTM"] = "GRU"  # kind of recurrent layer
     units: PositiveInt = 128  # numbers in the state of each recurrent layer
-    depth: PositiveInt = 1  # recurrent layers, one on top of the other
+    depth: PositiveInt = 1  # number of recurrent layers, one on top of the other
     bidirectional: bool = False  # read the rows in both directions
     dropout: BelowOne = 0.0  # share of each recurrent layer's outputs dropped in training
-    update_bias: float = 1.0  # first bias of a GRU's update gate; more of it is a longer memory
+    update_bias: float = 1.0  # initial bias of a GRU's update gate; larger: a longer memory
     # Training
     epochs: PositiveInt = 3  # times that the network sees every training image
     batch_size: PositiveInt = 192  # images per weight update
-    optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Muon"  # as Keras calls it
+    optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Muon"  # kind of optimizer
     schedule: Literal["one-cycle", "constant"] = "one-cycle"  # course of the learning rate
-    learning_rate: PositiveFloat | None = None  # highest or constant rate; None: that of the table
+    learning_rate: PositiveFloat | None = None  # highest or constant rate; None: see LEARNING_RATES
     warmup: BelowOne = 0.3  # share of the updates in which the rate climbs
-    clip_norm: PositiveFloat | None = 1.0  # norm to which a longer gradient is cut; None: never
-    patience: PositiveInt | None = None  # epochs without progress that end it (constant rate only)
+    clip_norm: PositiveFloat | None = 1.0  # norm to which longer gradients are cut; None: no limit
+    patience: PositiveInt | None = None  # most epochs without progress (constant rate); None: any
 
 
 def classif_rnn_network(
@@ -103,8 +103,8 @@ def classif_rnn_network(
     if config.cell == "GRU":
         # With bias 0 an untrained update gate keeps half of the state at every row; with bias 1 it
         # keeps sigmoid(1), 73%, as the forget gate of an LSTM does in Keras. A GRU adds up two
-        # biases, so each gets half of it, in the places of the update gate; those of the reset gate
-        # and of the candidate begin with 0.
+        # biases, so the update gate's part of each begins with half of it. The parts of the reset
+        # gate and of the candidate begin with 0.
         parts = np.repeat([config.update_bias / 2, 0.0, 0.0], config.units)
         options["bias_initializer"] = keras.initializers.Constant(parts)
     network = keras.Sequential(name="classif_rnn_network")
@@ -131,7 +131,7 @@ def main(config: Config) -> dict[str, float]:
     train, validation, test = digits.load_digits(
         config.data, train_size=config.train_size, test_size=config.test_size
     )
-    # In every epoch only the training images are put into a new order and distorted anew.
+    # In every epoch the training images, and no others, get a new order and new distortions.
     batches = training.EpochBatches(
         digits.distorted_anew(
             train, distortion=config.distortion, shift=config.shift, elastic=config.elastic
@@ -142,8 +142,8 @@ def main(config: Config) -> dict[str, float]:
 
     T, D = train.x.shape[1:]
     network = classif_rnn_network(T, D, config)
-    saved.start_from(config.start_from, network)  # its weights, if --start-from names a file
-    config = common.with_learning_rate(config, LEARNING_RATES)  # or --learning-rate
+    saved.start_from(config.start_from, network)  # takes the weights of --start-from, if any
+    config = common.with_learning_rate(config, LEARNING_RATES)  # unless one is set
     network.compile(
         # One cycle: the learning rate begins at a 25th of the highest, climbs linearly during
         # `warmup`, and falls along a cosine to 0 at the last update. Constant: it never changes.
@@ -160,8 +160,8 @@ def main(config: Config) -> dict[str, float]:
     network.fit(
         batches,
         validation_data=training.in_batches(validation, batch_size=500),
-        initial_epoch=len(run.epochs),  # 0; with --resume those that are done
-        epochs=run.last_epoch(config.epochs),  # fewer if --resume names one that patience ended
+        initial_epoch=len(run.epochs),  # 0; with --resume, the epochs already done
+        epochs=run.last_epoch(config.epochs),  # fewer, if --resume names a run that stopped early
         shuffle=False,  # the images are in a new order already
         callbacks=[
             training.StartEpoch(batches),  # makes the batches of the epoch, by seed and number
@@ -180,7 +180,7 @@ def main(config: Config) -> dict[str, float]:
     figures = network.evaluate(test.x, test.y, batch_size=500, verbose=0, return_dict=True)
     reader = None
     if not config.bidirectional:
-        # What would it answer after each row? A network with the same weights says that.
+        # What would it answer after each row? Another network with the same weights says so.
         reader = classif_rnn_network(T, D, config, every_row=True)
         reader.set_weights(network.get_weights())
     return report.classifier(network, test, figures, run, reader=reader)  # prints and draws

@@ -19,9 +19,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO, ClassVar, NamedTuple
 
-# All are read when the libraries are first imported.
+# The libraries read these when they are first imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# A recurrent network is many small operations: they run side by side sooner than in shares.
+# A recurrent network's many small operations are faster side by side than each split by threads.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
 os.environ.pop("TF_USE_LEGACY_KERAS", None)  # set for other projects; TensorBoard needs Keras 3
@@ -34,8 +34,8 @@ from pydantic import BaseModel
 def hold_back_output() -> Iterator[None]:
     """Hold back what is written to file descriptors 1 and 2; show it only if the block fails.
 
-    The C++ side of TensorFlow and of JAX writes a few lines there whatever any log level says.
-    Where it aborts the process, what it wrote is lost: then the screen shows at least where.
+    The C++ parts of TensorFlow and JAX write a few lines there at any log level. If they abort the
+    process, these lines are lost, but the screen shows at which line of Python it happened.
     """
     try:
         sys.stdout.flush()
@@ -63,13 +63,13 @@ def hold_back_output() -> Iterator[None]:
 
 
 def one_line(error: Exception) -> str:
-    """The beginning of an error's message, in which a broken file may put anything."""
+    """Return the first line of an error's message, made printable: a file may put anything in."""
     first = f"{error} ".splitlines()[0]
     return "".join(c if c.isprintable() else "?" for c in first)[:200].strip()
 
 
 class _NoTensorFlow:
-    """Makes TensorFlow, where it is broken, a package that is not installed: for Keras too."""
+    """Makes a broken TensorFlow look like a package that is not installed, to Keras too."""
 
     def find_spec(self, name: str, *_: object) -> None:
         if name == "tensorflow":
@@ -77,11 +77,11 @@ class _NoTensorFlow:
 
 
 def import_tensorflow() -> str:
-    """Import TensorFlow, as Keras does later with any backend; return what is broken in it."""
+    """Import TensorFlow, as Keras later does with any backend; return what is broken in it."""
     try:
         import tensorflow
 
-        # Each network has functions of its own, so that nothing is wrong with tracing them.
+        # Each network has functions of its own, so it is no fault that each is traced anew.
         tensorflow.get_logger().addFilter(lambda record: "retracing" not in record.getMessage())
     except Exception as error:  # whatever is broken raises
         if getattr(error, "name", None) == "tensorflow":
@@ -93,10 +93,10 @@ def import_tensorflow() -> str:
 
 
 def choose_backend(broken: str = "") -> None:
-    """Name in KERAS_BACKEND, where the user has not, the first backend that is installed.
+    """Set KERAS_BACKEND, unless the user has set it, to the first backend that is installed.
 
-    It is that of keras.json, into which Keras writes "tensorflow" unasked, else TensorFlow, where
-    nothing is `broken`, or JAX.
+    First comes the one in keras.json, where Keras writes "tensorflow" by itself; then TensorFlow,
+    unless it is `broken`; then JAX.
     """
     chosen = os.environ.get("KERAS_BACKEND")
     try:
@@ -118,7 +118,7 @@ def choose_backend(broken: str = "") -> None:
     os.environ["KERAS_BACKEND"] = installed[0]
 
 
-# There a notebook names how it shows pictures. Where that is not installed, nothing could be drawn.
+# A notebook names here what shows its pictures. If that is not installed, nothing could be drawn.
 shown_by = os.environ.get("MPLBACKEND", "")
 if shown_by.startswith("module://") and not find_spec(shown_by[9:].split(".")[0]):
     del os.environ["MPLBACKEND"]
@@ -129,7 +129,7 @@ with hold_back_output():
     import keras
 keras.config.set_floatx("float32")  # whatever keras.json says
 keras.config.set_image_data_format("channels_last")
-# From 3.16 on a recurrent layer warns that it hands on no mask: lesson 3 hands one to each itself.
+# From 3.16 on, a recurrent layer warns that it passes no mask on: lesson 3 gives one to each layer.
 MASK_WARNING = (
     r"Layer .* \(of type (Bidirectional|SimpleRNN|GRU|LSTM)\) was passed an input with a mask"
 )
@@ -150,7 +150,7 @@ class DataError(Exception):
 
 
 class RefusedContent(Exception):
-    """What a file holds may be sound, but is not taken; the text says what it is."""
+    """The content of a file, sound or not, is not accepted; the text says what it is."""
 
 
 class TrainingError(Exception):
@@ -170,15 +170,15 @@ class Examples(NamedTuple):
 
 @contextlib.contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
-    """Give a path to write to; when that is done, move what was written to its place.
+    """Yield a path to write to; after the block, move what was written to the place of `path`.
 
     So a crash or a full disk leaves the old file, or none, but never half a file.
     """
     unfinished = path.with_name(f"unfinished_{path.name}")
     try:
         yield unfinished
-        with unfinished.open("r+b") as file:  # Windows wants to write what it flushes
-            os.fsync(file.fileno())  # the content before the name, also in a power cut
+        with unfinished.open("r+b") as file:  # Windows flushes only what it may write to
+            os.fsync(file.fileno())  # on the disk before its name, even in a power cut
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -197,7 +197,7 @@ def set_seed(seed: int) -> None:
 
 
 def one_cycle(peak: float, *, steps: int, warmup: float) -> keras.optimizers.schedules.CosineDecay:
-    """Learning rate that climbs from a 25th to its peak in a line and falls to 0 along a cosine.
+    """Return a learning rate: linearly from a 25th of its peak to the peak, then by a cosine to 0.
 
     Args:
         steps: weight updates of the whole training.
@@ -215,14 +215,14 @@ def one_cycle(peak: float, *, steps: int, warmup: float) -> keras.optimizers.sch
 
 
 def with_learning_rate(config: BaseModel, rates: dict[str, tuple[float, float]]) -> BaseModel:
-    """Return a lesson's settings with a learning rate: their own, else one of a table.
+    """Return a lesson's settings with a learning rate: their own, or that of a table.
 
     Args:
-        rates: the highest ones by optimizer, for GRU and LSTM, and for a SimpleRNN. A rate that is
-            constant is a quarter of that.
+        rates: the highest rates of each optimizer: for GRU and LSTM, and for SimpleRNN. A constant
+            rate is a quarter of that.
 
     Raises:
-        SettingError: the training may end early, but its schedule knows only one end.
+        SettingError: patience may end the training early, but its schedule has a fixed end.
     """
     if config.patience and config.schedule != "constant":
         end = "one cycle ends with the epochs that are planned"
@@ -233,11 +233,11 @@ def with_learning_rate(config: BaseModel, rates: dict[str, tuple[float, float]])
 
 
 def optimizer(config: BaseModel, *, updates: int) -> keras.optimizers.Optimizer:
-    """Make the optimizer of a lesson's settings, for so many updates; only AdamW decays weights.
+    """Make the optimizer that the settings name; AdamW alone decays weights.
 
     Muon makes the update of each weight matrix of the recurrent layers nearly orthogonal, so that
-    it learns in all directions alike; of a GRU's two rows of biases too, because they are a matrix.
-    All other biases and the layer named "logits" learn as with Adam.
+    it learns equally in all directions. A GRU's two rows of biases are such a matrix too. All other
+    biases, and the layer named "logits", learn as with Adam.
 
     Source: K. Jordan, Muon (2024), https://kellerjordan.github.io/posts/muon
     """
@@ -252,7 +252,7 @@ def optimizer(config: BaseModel, *, updates: int) -> keras.optimizers.Optimizer:
 
 # Pickles. A pickle is a program. This unpickler runs only the instructions that numbers, strings,
 # lists and arrays need, and calls nothing of NumPy: the names that NumPy writes into a pickle lead
-# to the stand-ins below, which take notes. An array is made when shape, type and bytes agree.
+# to the stand-ins below, which only take notes. An array is made if shape, type and bytes agree.
 
 
 class _PickledType:
@@ -400,7 +400,7 @@ class _DataUnpickler(pickle._Unpickler):
     def load_text(self) -> None:
         """Read a line of text; bytes, in protocol 0, are characters up to 255."""
         line = self.readline()[:-1]
-        if re.search(rb"\\(U|u(?!00))", line):  # one other would widen all characters in memory
+        if re.search(rb"\\(U|u(?!00))", line):  # one other would widen all the text in memory
             raise RefusedContent("it holds text that is not latin1")
         self.append(str(line, "raw-unicode-escape"))
 
@@ -463,7 +463,7 @@ def data_errors(path: Path) -> Iterator[None]:
         raise DataError(f"{path} can't be read: {error.strerror}") from None
     except RefusedContent as error:
         raise DataError(f"{path} is not taken: {one_line(error)}") from None
-    except Exception as error:  # whatever the first damaged byte happens to lead to
+    except Exception as error:  # a damaged byte can lead to any error
         reason = one_line(error) or "it ends too early"
         raise DataError(f"{path} is damaged ({type(error).__name__}: {reason})") from None
 
@@ -478,7 +478,7 @@ def load_pickle(path: Path) -> object:
         DataError: the file is missing, damaged, or holds something that is not data.
     """
     collects = gc.isenabled()
-    gc.disable()  # it would search the growing lists again and again
+    gc.disable()  # the collector would search the growing lists again and again
     try:
         with data_errors(path), unpacked(path) as file:
             reader = _LimitedLines(_LimitedFile(file))

@@ -42,8 +42,8 @@ from support.settings import BelowOne, RunConfig
 SCALINGS = "raw", "unit", "standardized"
 GOALS = 0.97, 0.985  # validation accuracies, to compare how soon they are reached
 
-# The highest learning rate of each optimizer, where --learning-rate names no other; where the
-# schedule is constant, a quarter of it. It is the same for all scalings, so that only they differ.
+# The highest learning rate of each optimizer, unless --learning-rate names another. A constant
+# rate is a quarter of it. All scalings have the same rate, so that nothing but the scaling differs.
 LEARNING_RATES = {
     #           GRU, LSTM  SimpleRNN
     "SGD":     (1.0,       0.3),
@@ -62,22 +62,22 @@ class Config(RunConfig):
     """
 
     # Data
-    scaling: Literal["raw", "unit", "standardized", "all"] = "all"  # of the pixels
+    scaling: Literal["raw", "unit", "standardized", "all"] = "all"  # scale of the pixels
     # Network
     cell: Literal["SimpleRNN", "GRU", "LSTM"] = "GRU"  # kind of recurrent layer
     units: PositiveInt = 112  # numbers in the state of each recurrent layer
-    depth: PositiveInt = 1  # recurrent layers, one on top of the other
+    depth: PositiveInt = 1  # number of recurrent layers, one on top of the other
     bidirectional: bool = False  # read the rows in both directions
     dropout: BelowOne = 0.0  # share of each recurrent layer's outputs dropped in training
     # Training
     epochs: PositiveInt = 3  # times that the network sees every training image
     batch_size: PositiveInt = 128  # images per weight update
-    optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Adam"  # as Keras calls it
+    optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Adam"  # kind of optimizer
     schedule: Literal["one-cycle", "constant"] = "one-cycle"  # course of the learning rate
-    learning_rate: PositiveFloat | None = None  # highest or constant rate; None: that of the table
+    learning_rate: PositiveFloat | None = None  # highest or constant rate; None: see LEARNING_RATES
     warmup: BelowOne = 0.3  # share of the updates in which the rate climbs
-    clip_norm: PositiveFloat | None = 1.0  # norm to which a longer gradient is cut; None: never
-    patience: PositiveInt | None = None  # epochs without progress that end it (constant rate only)
+    clip_norm: PositiveFloat | None = 1.0  # norm to which longer gradients are cut; None: no limit
+    patience: PositiveInt | None = None  # most epochs without progress (constant rate); None: any
 
 
 def scaling_layer(scaling: str, images: np.ndarray) -> keras.Layer:
@@ -109,14 +109,14 @@ def build_network(config: Config, train: common.Examples) -> keras.Model:
     )
     T, D = train.x.shape[1:]
     scaling = scaling_layer(config.scaling, train.x)
-    # It names one of ten classes: for other classes, see its argument `classes`.
+    # It has ten classes to choose from: for others, see its argument `classes`.
     network = classic.classif_rnn_network(T, D, settings, scaling=scaling)
-    saved.start_from(config.start_from, network)  # its weights, if --start-from names a file
+    saved.start_from(config.start_from, network)  # takes the weights of --start-from, if any
     return network
 
 
 def tensorboard_callbacks(config: Config, run: Run) -> list[keras.callbacks.Callback]:
-    """Make the callbacks that write what TensorBoard shows; none, where TensorFlow is missing."""
+    """Make the callbacks that write what TensorBoard shows; none if TensorFlow is missing."""
     if not tensorboard_log.AVAILABLE:
         return []
     return [
@@ -153,8 +153,8 @@ def train_network(
     network.fit(
         batches,
         validation_data=training.in_batches(validation, batch_size=500),
-        initial_epoch=len(run.epochs),  # 0; with --resume those that are done
-        epochs=run.last_epoch(config.epochs),  # fewer if --resume names one that patience ended
+        initial_epoch=len(run.epochs),  # 0; with --resume, the epochs already done
+        epochs=run.last_epoch(config.epochs),  # fewer, if --resume names a run that stopped early
         shuffle=False,  # the images are in a new order already
         callbacks=[
             training.StartEpoch(batches),  # makes the batches of the epoch, by seed and number
@@ -202,7 +202,7 @@ def main(config: Config) -> dict[str, dict[str, float | None]]:
         raise common.SettingError(
             "--start-from needs one --scaling: that of the network that it names"
         )
-    config = common.with_learning_rate(config, LEARNING_RATES)  # or --learning-rate
+    config = common.with_learning_rate(config, LEARNING_RATES)  # unless one is set
     configs = {
         scaling: config.model_copy(update={"scaling": scaling})
         for scaling in (SCALINGS if config.scaling == "all" else [config.scaling])

@@ -34,8 +34,8 @@ from support.settings import BelowOne, Pixels, RunConfig
 
 PADDING = -1  # no pixel has this value; 0 would be the background
 
-# The highest learning rate of each optimizer, where --learning-rate names no other; where the
-# schedule is constant, a quarter of it.
+# The highest learning rate of each optimizer, unless --learning-rate names another. A constant
+# rate is a quarter of it.
 LEARNING_RATES = {
     #           GRU, LSTM  SimpleRNN
     "SGD":     (1.0,       0.3),
@@ -61,22 +61,22 @@ class Config(RunConfig):
     shift: Pixels = 1.0  # largest move of a digit, in pixels
     elastic: Pixels = 0.0  # standard deviation of the moves of parts of a digit, in pixels
     # Network
-    mask: bool = True  # tell the network which steps are padding; else it reads them too
+    mask: bool = True  # tell the network which steps are padding, so that it skips them
     cell: Literal["SimpleRNN", "GRU", "LSTM"] = "GRU"  # kind of recurrent layer
     units: PositiveInt = 128  # numbers in the state of each recurrent layer and direction
-    depth: PositiveInt = 2  # recurrent layers, one on top of the other
+    depth: PositiveInt = 2  # number of recurrent layers, one on top of the other
     bidirectional: bool = True  # read the strip in both directions
-    columns: PositiveInt = 4  # columns of the strip that make one step
+    columns: PositiveInt = 4  # number of columns of the strip that make one step
     dropout: BelowOne = 0.0  # share of each recurrent layer's outputs dropped in training
     # Training and test
     epochs: PositiveInt = 7  # times that the network sees every training digit
     batch_size: PositiveInt = 64  # strips per weight update
-    optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Muon"  # as Keras calls it
+    optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Muon"  # kind of optimizer
     schedule: Literal["one-cycle", "constant"] = "one-cycle"  # course of the learning rate
-    learning_rate: PositiveFloat | None = None  # highest or constant rate; None: that of the table
+    learning_rate: PositiveFloat | None = None  # highest or constant rate; None: see LEARNING_RATES
     warmup: BelowOne = 0.2  # share of the updates in which the rate climbs
-    clip_norm: PositiveFloat | None = 1.0  # norm to which a longer gradient is cut; None: never
-    patience: PositiveInt | None = None  # epochs without progress that end it (constant rate only)
+    clip_norm: PositiveFloat | None = 1.0  # norm to which longer gradients are cut; None: no limit
+    patience: PositiveInt | None = None  # most epochs without progress (constant rate); None: any
     beam_width: PositiveInt = 20  # candidates that beam search keeps
 
 
@@ -99,9 +99,9 @@ def rnn_seqlab_network(D: int, config: Config, *, labels: int = digits.DIGITS) -
     x = layers.Rescaling(1 / 255)(steps)
     for _ in range(config.depth):
         recurrent = getattr(layers, config.cell)(config.units, return_sequences=True)
-        if config.bidirectional:  # their sum has half as many numbers as both side by side
+        if config.bidirectional:  # a sum has half as many numbers as both side by side
             recurrent = layers.Bidirectional(recurrent, merge_mode="sum")
-        # Each layer is handed the mask, because in newer versions of Keras none passes it on.
+        # Each layer is given the mask, because in newer versions of Keras no layer passes it on.
         x = recurrent(x, mask=mask)  # a step of padding leaves the state as it is
         if config.dropout:
             x = layers.Dropout(config.dropout)(x)
@@ -175,8 +175,8 @@ def main(config: Config) -> dict[str, float]:
     batches, validation, test = load_data(config)
 
     network = rnn_seqlab_network(test.x.shape[2], config)
-    saved.start_from(config.start_from, network)  # its weights, if --start-from names a file
-    config = common.with_learning_rate(config, LEARNING_RATES)  # or --learning-rate
+    saved.start_from(config.start_from, network)  # takes the weights of --start-from, if any
+    config = common.with_learning_rate(config, LEARNING_RATES)  # unless one is set
     network.compile(
         # One cycle: the learning rate begins at a 25th of the highest, climbs linearly during
         # `warmup`, and falls along a cosine to 0 at the last update. Constant: it never changes.
@@ -196,8 +196,8 @@ def main(config: Config) -> dict[str, float]:
     network.fit(
         batches,
         validation_data=training.in_batches(validation, batch_size=500),
-        initial_epoch=len(run.epochs),  # 0; with --resume those that are done
-        epochs=run.last_epoch(config.epochs),  # fewer if --resume names one that patience ended
+        initial_epoch=len(run.epochs),  # 0; with --resume, the epochs already done
+        epochs=run.last_epoch(config.epochs),  # fewer, if --resume names a run that stopped early
         shuffle=False,  # the batches are in a new order already
         callbacks=[
             training.StartEpoch(batches),  # composes the strips of the epoch, by seed and number

@@ -1,4 +1,4 @@
-"""What chance does to the figures of a test: intervals, and how far two networks come apart."""
+"""What chance does to the results of a test: intervals, and how far it sets two networks apart."""
 
 import itertools
 import math
@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-# A normal distribution has 95% of its values within so many standard deviations of its mean.
+# 95% of a normal distribution lies within this many standard deviations of its mean.
 Z = NormalDist().inv_cdf(0.975)
 
 
@@ -24,8 +24,8 @@ def interval_of_share(count: int, size: int) -> tuple[float, float]:
 def interval_of_rate(errors: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     """Give the 95% interval of a label error rate, which may be more than 1.
 
-    It is the score interval of a Poisson rate, with fewer errors and labels in proportion as errors
-    come together in the same sequences.
+    It is the score interval of a Poisson rate. The more the errors gather in the same sequences,
+    the fewer errors and labels it counts.
 
     Args:
         errors: edit distance of each sequence, (n,).
@@ -44,7 +44,7 @@ def interval_of_rate(errors: np.ndarray, labels: np.ndarray) -> tuple[float, flo
 
 
 def of_a_difference(only_one: int, only_other: int) -> float:
-    """Say how often two equally good networks come at least so far apart: the exact McNemar test.
+    """Return how often chance sets equally good networks so far apart: the exact McNemar test.
 
     Args:
         only_one: test examples on which only the one network is right.

@@ -26,13 +26,13 @@ def parse(config_class: type[Config], description: str) -> Config:
         description: what --help says of the script.
     """
     with warnings.catch_warnings():
-        # tyro warns of a default of the wrong type; validation then says it better.
+        # tyro warns about a default of the wrong type; the validation that follows says more.
         warnings.filterwarnings("ignore", category=UserWarning, module="tyro")
         return tyro.cli(config_class, prog=Path(sys.argv[0]).name, description=description)
 
 
 def spelt(*words: str) -> str:
-    """Write a command as PowerShell, cmd.exe and sh read it: in double quotes what needs them."""
+    """Write a command as PowerShell, cmd.exe and sh read it, with quotes where they are needed."""
     plain = r"[\w./:=+,@-]+"
     return " ".join(word if re.fullmatch(plain, word) else f'"{word}"' for word in words)
 
@@ -44,7 +44,7 @@ def one_message(resume: Path | None = None) -> Iterator[None]:
     It is 2 for a setting, 1 for data or training, 130 for Ctrl-C.
 
     Args:
-        resume: the folder of the run that goes on, if the command named one.
+        resume: the folder of the run to go on with, if the command names one.
     """
     try:
         yield
@@ -73,7 +73,7 @@ def run(main: Callable, config_class: type[RunConfig], description: str) -> None
         description: what --help says of the script.
     """
     config = parse(config_class, description)
-    with contextlib.suppress(AttributeError):  # notebooks and editors have an output of their own
+    with contextlib.suppress(AttributeError):  # notebooks and editors have their own output
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name in another encoding
     runs = config.output / Path(sys.argv[0]).stem
     with one_message(config.resume):

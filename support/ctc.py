@@ -16,7 +16,7 @@ BLANK = 0
 
 
 def steps_needed(labels: np.ndarray) -> np.ndarray:
-    """Count the steps that a network needs at least to say labels (n, length): (n,).
+    """Count the fewest steps in which a network can say labels (n, length): (n,).
 
     Equal labels in a row need a blank between them: n labels with r such repeats take n + r steps.
     """
@@ -47,8 +47,8 @@ def read_labels(logits: np.ndarray, *, beam_width: int | None = None) -> np.ndar
     """Read the labels of logits (n, steps, classes): by the best path, or by beam search.
 
     The best path takes the best class at every step, merges repeats, then drops blanks: that is
-    greedy decoding. Beam search keeps the most probable labellings while it reads, each with all
-    the ways added up that say it.
+    greedy decoding. Beam search keeps the most probable labellings while it reads, and adds up all
+    the paths that say each of them.
 
     Args:
         beam_width: labellings that beam search keeps; None: the best path.
@@ -79,7 +79,7 @@ def edit_distances(truth: np.ndarray, reading: np.ndarray) -> np.ndarray:
     """
     truth, reading = ops.cast(truth, "int32"), ops.cast(reading, "int32")
     places = ops.arange(ops.shape(reading)[1] + 1, dtype="int32")
-    # k insertions cost k; none go back, which costs more than any reading has labels.
+    # k insertions cost k. To go back costs more than any reading has labels: it never happens.
     insertions = ops.where(places[:, None] < places, 2**16, places[:, None] - places)
     # rows[i][:, j] is the distance of the first i labels of the truth and the first j of a reading.
     rows = [places + ops.zeros_like(truth[:, :1])]
@@ -149,12 +149,12 @@ def confidences(reading: np.ndarray, logits: np.ndarray) -> np.ndarray:
     # Blanks may stand before, between and after the labels.
     states = np.full((len(labels), 2 * labels.shape[1] + 1), BLANK)
     states[:, 1::2] = labels
-    # A label follows another without a blank, if they differ; the first may be said at once.
+    # A label may follow a different one without a blank; the first may come at once.
     skips = np.zeros(states.shape, bool)
     skips[:, 1::2] = labels != np.pad(labels, ((0, 0), (1, 0)))[:, :-1]
-    # Keras's loss adds up the same, but outside a compiled step it takes 50 times as long.
+    # Keras's loss computes the same sum, but takes 50 times as long outside a compiled step.
     forward = np.zeros((len(labels), states.shape[1] + 2))
-    forward[:, 1] = 1  # before the first step all are in front of the first blank
+    forward[:, 1] = 1  # before the first step, every path is in front of the first blank
     for step in ops.convert_to_numpy(ops.softmax(logits)).swapaxes(0, 1).astype(float):
         arriving = forward[:, 2:] + forward[:, 1:-1] + skips * forward[:, :-2]
         forward[:, 2:] = arriving * np.take_along_axis(step, states, axis=1)

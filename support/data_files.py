@@ -45,7 +45,7 @@ OTHER_FILES = {
     rb"BZh|7z\xbc\xaf|Rar!": ("an archive of another kind", "unpack it"),
     rb"%PDF": ("a PDF document", "write its data as a pickle"),
 }
-# What a pickle can begin with too: looked for where no pickle could be loaded.
+# A pickle can begin like these too, so they are tried only if no pickle could be loaded.
 TEXTS = {
     rb"\s*[{\[]": ("a text file (JSON?)", "write its data as a pickle"),
     rb"[^\n]*[,;\t]": (
@@ -65,10 +65,10 @@ class Part(NamedTuple):
 
 
 def load_parts(path: Path) -> list[Part]:
-    """Load the parts of a data set: training, test, and between them validation, if it has that.
+    """Load the parts of a data set: training, test and, if there is one, validation between them.
 
     A file is a pickle of `((x_train, y_train), (x_test, y_test))`, packed by gzip or xz or not, or
-    a .npz file with arrays of these names, as that of keras.datasets.mnist.
+    a .npz file with arrays of these names, such as the file of keras.datasets.mnist.
 
     Raises:
         DataError: the file cannot be read, is of another kind, or has another layout.
@@ -106,7 +106,7 @@ def _refuse(path: Path, start: bytes, kinds: dict[bytes, tuple[str, str]]) -> No
 
 
 class _SmallReads(io.FileIO):
-    """A file of which nothing is read in large pieces, such as the list of files of an archive."""
+    """A file that is read in small pieces only, even the list of files in an archive."""
 
     def read(self, size: int = -1) -> bytes:
         if size > PIECE:
@@ -164,7 +164,7 @@ def _npz_array(archive: zipfile.ZipFile, name: str) -> Iterator[int | np.ndarray
 
 
 def to_array(where: str, value: object, *, levels: int = 2) -> np.ndarray:
-    """Make an array from a stand-in, a list of numbers, or a list of such of one shape.
+    """Make an array from a stand-in, from a list of numbers, or from a list of those of one shape.
 
     Args:
         levels: of lists in lists; a file can hold deeper ones, and one in itself.

@@ -16,7 +16,7 @@ from support import data_files, pixels
 
 DIGITS = 10  # classes that a label may name; for other data, change it here
 MOST_IMAGES = 1_000_000
-SMALLEST_SIDE = 8  # pixels: of smaller images, a distortion would move the ink out
+SMALLEST_SIDE = 8  # pixels: a distortion would move the ink out of smaller images
 # SHA-256 of MNIST's labels, training and test
 MNIST_LABELS = "671ff9d70b4811116d55c3dd479efa7a981e2e62753ef7a6d5c15fea81e63d27"
 BLOCK = 1000  # images that are distorted together, at most
@@ -127,7 +127,7 @@ def split(
     """Split a data set into training, validation and test, in a random order that never changes.
 
     A third part in the middle is for validation, else the last twelfth of training: 5,000 of
-    MNIST's 60,000 training images. MNIST, told by its labels, keeps its own order, which is one.
+    MNIST's 60,000 training images. MNIST, recognized by its labels, keeps its own random order.
 
     Raises:
         DataError: there are fewer than twelve examples to train on.
@@ -191,7 +191,7 @@ def distorted_anew(train: common.Examples, **distortion: float) -> Compose:
 
 
 def distortion_of(images: np.ndarray, **distortion: float) -> dict[str, float]:
-    """Return a distortion as it is, or none, with a line that says so, for very small images."""
+    """Return a distortion as it is; for very small images none, and print a line about it."""
     if min(images.shape[1:]) >= SMALLEST_SIDE or not any(distortion.values()):
         return distortion
     print(f"images with a side below {SMALLEST_SIDE} pixels are not distorted")
@@ -229,7 +229,7 @@ def distorted(
     parts = [images, _random_maps(n, height, width, random, distortion, shift)]
     if elastic:
         parts.append(random.normal(0, elastic, (n, 4, 4, 2)).astype(np.float32))
-    # Blocks that fit into the processor's cache, several at a time once the first is compiled.
+    # Blocks fit into the processor's cache; several run at a time once the first is compiled.
     change = _bent if elastic else _moved
     first, *others = zip(*(np.array_split(part, n // BLOCK + 1) for part in parts), strict=True)
     with ThreadPoolExecutor() as threads:
@@ -258,7 +258,7 @@ def _random_maps(
 def _moved(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
     """Take each image (n, height, width) through its map (n, 6)."""
     mover = _mover(*images.shape[1:])
-    # Always as many images, because each new shape is compiled anew.
+    # Always the same number of images, because each new shape would be compiled anew.
     filled = [np.resize(part, (BLOCK, *part.shape[1:])) for part in (images, maps)]
     return np.rint(mover.predict_on_batch(filled)[: len(images)]).astype(np.uint8)
 

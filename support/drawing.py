@@ -1,4 +1,4 @@
-"""The window in which one writes, and the network answers."""
+"""The window of `--draw`: a page to write on, and what a network reads there."""
 
 import contextlib
 import functools
@@ -77,7 +77,7 @@ class Pad:
             figure.canvas.mpl_connect(f"{event}_event", getattr(self, event))
         for width in 20, 40:  # a network is compiled for one width, then for all
             reader.read(np.ones((20, width)))
-        gc.freeze()  # to look through all that the libraries hold takes longer than an answer
+        gc.freeze()  # to search all that the libraries hold would take longer than an answer
         self.read()
 
     def button_press(self, event: MouseEvent) -> None:
@@ -178,7 +178,7 @@ def open_pad(*, model: Path | None, runs: Path, folder: Path) -> None:
         SettingError: there is no trained network, or no window can be opened.
         DataError: the network cannot be read.
     """
-    from matplotlib import pyplot  # which chooses how to open a window: only where one is wanted
+    from matplotlib import pyplot  # it chooses how to open a window, so only where one is wanted
 
     reader = predict.load_reader(model or predict.newest_model(runs))
     figure = None
@@ -190,7 +190,7 @@ def open_pad(*, model: Path | None, runs: Path, folder: Path) -> None:
             "a screen, not in a notebook; if a toolkit is missing, install python3-tk (Debian, "
             "Ubuntu), python3-tkinter (Fedora), or by pip PyQt6"
         )
-    # Its keys, such as s to save the window.
+    # The window's own keys, such as s to save it, would get in the way.
     figure.canvas.mpl_disconnect(figure.canvas.manager.key_press_handler_id)
     try:
         figure.pad = Pad(figure, reader, folder)  # matplotlib's events alone would not keep it

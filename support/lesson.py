@@ -15,7 +15,7 @@ Figures = TypeVar("Figures")
 
 
 def lesson(main: Callable[[Config], Figures]) -> Callable[[Config], Figures]:
-    """Let `main(config)` begin anew with its seed, on all devices, and say how it was ended.
+    """Run `main(config)` on all devices, beginning with its seed, and say what ended it.
 
     Whatever this process did before, the same seed repeats a run. Several devices, if any, share
     each batch. What the decorated function raises besides the errors of `main`:

@@ -8,7 +8,7 @@ from common import DataError
 import numpy as np
 
 HAIR = 0.05  # how far beyond 0 and 1 resampling or rounding may have brought a pixel
-FAINTEST = 128  # the least that the highest of pixels from 0 to 255 is
+FAINTEST = 128  # the highest pixel of images from 0 to 255 is at least this
 
 
 def to_uint8(
@@ -19,7 +19,7 @@ def to_uint8(
     They may be from 0 to 255, or from 0 to 1 with a hair beyond, or black and white.
 
     Args:
-        parts: pixels (n, ...), one image after the other, by what to call one image in a message.
+        parts: pixels (n, ...), one image after the other, by the name of an image in a message.
         ends: where each image ends along the first axis, by the same names; None: each takes one
             place.
 

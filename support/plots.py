@@ -1,4 +1,4 @@
-"""The pictures."""
+"""How the pictures are drawn."""
 
 import math
 from collections.abc import Iterable

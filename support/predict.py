@@ -1,4 +1,4 @@
-"""Reading one's own pictures: brought to the form of MNIST, and read."""
+"""How one's own pictures are brought to the form of MNIST, and read."""
 
 import functools
 import glob
@@ -19,7 +19,7 @@ from support import ctc, plots, saved
 INK_SHARE = 20 / 28  # MNIST's digits fill a box of 20 x 20 in an image of 28 x 28
 
 FEWEST_PICTURES = 15  # of which 12 are to train on
-MOST_SEEN = 120  # pictures that --seen shows; many more would take minutes to lay out
+MOST_SEEN = 120  # pictures that --seen shows; it would take minutes to lay out many more
 
 
 class Reader(NamedTuple):
@@ -84,7 +84,7 @@ def print_predictions(
 
 
 def _expanded(name: Path) -> list[Path]:
-    """The pictures that a name with stars means, where the shell has not said so: on Windows."""
+    """Return the pictures that a name with stars means, which no shell expands on Windows."""
     if "*" not in str(name) or name.exists():
         return [name]
     return [Path(path) for path in sorted(glob.glob(str(name)))] or [name]
@@ -127,7 +127,7 @@ def for_every_row(network: keras.Model) -> keras.Model:
     """Return a classifier that answers after every row, where it can: it reads in one direction.
 
     Args:
-        network: not to be used any more, because both share their layers.
+        network: must not be used any more, because both share their layers.
     """
     alike = (
         keras.layers.InputLayer,
@@ -229,7 +229,7 @@ def find_ink(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as picture:
             picture = _in_8_bits(ImageOps.exif_transpose(picture))
-            picture.thumbnail((2000, 2000))  # more of a photo only takes time
+            picture.thumbnail((2000, 2000))  # a larger photo only takes more time
     except Exception as error:  # of one of Pillow's many formats
         reason = getattr(error, "strerror", None) or "not a picture that Pillow can read"
         raise common.DataError(f"{path}: {reason}") from None
@@ -267,7 +267,7 @@ def _in_8_bits(picture: Image.Image) -> Image.Image:
 
 
 def _in_grey(picture: Image.Image) -> Iterator[Image.Image]:
-    """Yield a picture in grey, in the ways in which its ink may show: the likeliest first."""
+    """Yield a picture in grey, in all ways that may show its ink, the likeliest way first."""
     for paper in "white", "black":  # seen where it is transparent
         picture_on_paper = Image.alpha_composite(Image.new("RGBA", picture.size, paper), picture)
         yield picture_on_paper.convert("L")

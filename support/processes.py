@@ -26,7 +26,7 @@ LONGEST_WAIT = 240.0  # seconds for each other; after 300, JAX would end a proce
 
 
 class WorkDone(BaseException):
-    """All that a process which is not the first has to do is done."""
+    """A process other than the first has done all its work."""
 
 
 @contextlib.contextmanager
@@ -68,7 +68,7 @@ def join(*, seed: int, output: Path, resume: Path | None) -> Iterator[dict[str, 
 def _connect(seed: int) -> None:
     addresses, number, index = map(os.environ.get, (_ADDRESSES, _PROCESSES, _PROCESS))
     _check_process_variables(addresses, number, index)
-    common.set_seed(seed)  # the same in all, without asking each other
+    common.set_seed(seed)  # the same in all processes, without an exchange
     message = f"not all {number} processes came in {LONGEST_WAIT:.0f} seconds: start all, or none"
     stderr = os.dup(2)  # what is written to the usual one is held back below
 

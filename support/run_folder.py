@@ -1,4 +1,4 @@
-"""The folder of a run: its name, its settings, and what it takes to go on with it."""
+"""The folder of a run: its name, its settings, and what a run needs in order to go on."""
 
 import contextlib
 import csv
@@ -31,8 +31,8 @@ class Run:
         folder: where the files of the run are.
         whole: the run of which this one is a part, as in lesson 4; else itself.
         epochs: the figures of every epoch that is done, by name.
-        seconds: that these epochs took.
-        stopped: whether the last of them was the last for want of progress.
+        seconds: how long these epochs took.
+        stopped: whether the training ended early because it made no more progress.
         interrupted: whether Ctrl-C was pressed since the run was opened.
     """
 
@@ -60,7 +60,7 @@ class Run:
         raise common.Interrupted(str(self.folder))
 
     def last_epoch(self, planned: int) -> int:
-        """Return after how many epochs the training ends: none is added to a run that stopped."""
+        """Return after how many epochs the training ends: a run that stopped early gets no more."""
         return len(self.epochs) if self.stopped else planned
 
     def restore(self, network: keras.Model, steps_per_epoch: int) -> None:
@@ -69,7 +69,7 @@ class Run:
         Raises:
             DataError: the files are damaged.
         """
-        # Else TensorFlow would trace the first step twice, once to find that variables are made.
+        # Otherwise TensorFlow would trace the first step twice, because it creates variables.
         network.optimizer.build(network.trainable_variables)
         checkpoint = self.folder / "checkpoint.keras"
         if not checkpoint.exists():
@@ -79,7 +79,7 @@ class Run:
             updates = int(keras.ops.convert_to_numpy(network.optimizer.iterations.value))
             rows = read_epochs(self.folder)
             state = json.loads((self.folder / "metrics.json").read_text())
-            done = updates // steps_per_epoch  # one less than rows, where the last was cut short
+            done = updates // steps_per_epoch  # one less than rows, if the last was cut short
             if done > len(rows):
                 raise ValueError(f"history.csv has {len(rows)} of {done} epochs")
             if not (self.folder / "model.keras").exists():
@@ -93,7 +93,7 @@ class Run:
             ) from None
 
     def save(self, network: keras.Model) -> None:
-        """Write what it takes to go on after the last of `epochs`.
+        """Write what a run needs in order to go on after the last of `epochs`.
 
         Writes history.csv, the seconds so far in metrics.json, and last checkpoint.keras, the
         network as it is, with the optimizer's state, whose count of weight updates tells how many
@@ -143,11 +143,11 @@ def write_json(content: dict | list, path: Path) -> None:
 
 
 def open_run(script: str, config: RunConfig) -> Run:
-    """Make the folder OUTPUT/SCRIPT/TIME, which nobody else has, and write config.json into it.
+    """Make the folder OUTPUT/SCRIPT/TIME, which must be new, and write config.json into it.
 
-    With --resume, take the folder of that run, if it was made with the same settings. In
-    versions.json stand the backend and the versions, apart from the settings: another backend may
-    resume a run. From here on Ctrl-C raises Interrupted, which names the folder, until the
+    With --resume, take the folder of that run, if it was made with the same settings. The backend
+    and the versions are in versions.json, not among the settings: another backend may resume a
+    run. From here on Ctrl-C raises Interrupted, which names the folder, until the
     decorator `lesson` takes that back.
 
     Args:
@@ -206,7 +206,7 @@ def _note_versions(folder: Path) -> None:
     path = folder / "versions.json"
     try:
         noted = list(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):  # none yet, or damaged, which need not stop the run
+    except (OSError, ValueError, TypeError):  # none yet, or damaged: no reason to stop the run
         noted = []
     if versions not in noted:
         write_json([*noted, versions], path)

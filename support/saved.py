@@ -23,7 +23,7 @@ def load(path: Path) -> keras.Model:
 def start_from(path: Path | None, network: keras.Model) -> None:
     """Give a network the weights of one that was saved; None: it keeps its own.
 
-    With what was learned comes what standardizes the input, because that is a layer with weights.
+    The mean and variance that standardize the input come with them: they are weights of a layer.
 
     Args:
         network: not compiled yet, so that nothing of an optimizer is loaded.

@@ -19,23 +19,23 @@ class RunConfig(
 ):
     """Settings of a run, the same in all four scripts."""
 
-    seed: Seed = 0  # the number that all random numbers follow from: the same seed, the same run
-    train_size: PositiveInt | None = None  # training examples to use, the first ones; None: all
-    test_size: PositiveInt | None = None  # test examples to use, the first ones; None: all
+    seed: Seed = 0  # start of all random numbers; the same seed repeats a run
+    train_size: PositiveInt | None = None  # number of training examples, the first ones; None: all
+    test_size: PositiveInt | None = None  # number of test examples, the first ones; None: all
     data: Path = common.DATA_FILE  # file of ((x_train, y_train), (x_test, y_test)): see data/README
-    output: Path = Path("runs")  # folder of all runs: one writes to OUTPUT/SCRIPT/TIME
-    start_from: Path | None = None  # saved network, a model.keras, whose weights are the first ones
-    resume: Path | None = None  # folder of a run that was interrupted; it goes on there
+    output: Path = Path("runs")  # folder of all runs; each writes to OUTPUT/SCRIPT/TIME
+    start_from: Path | None = None  # saved network, a model.keras, to begin with its weights
+    resume: Path | None = None  # folder of an interrupted run, which then goes on
     predict: tuple[Path, ...] | None = None  # pictures to read, in place of training
-    draw: bool = False  # open a window to write in, which the network reads, in place of training
+    draw: bool = False  # write in a window, where a network reads it, in place of training
     model: Path | None = None  # network that --predict or --draw uses; None: the newest run's
     seen: Path | None = None  # picture that --predict writes, of what the network saw
-    compare: tuple[Path, ...] | None = None  # runs to set side by side; without a folder: all
+    compare: tuple[Path, ...] | None = None  # runs to show side by side; without a name: all
 
     def of_the_run(self) -> dict:
         """Return the settings that make a run what it is, not those that say what to do with it.
 
-        Data are what they hold, wherever they lie: the file's SHA-256 is among them, its beginning.
+        Data count by their content, not their path: the file's SHA-256 is added, its beginning.
         """
         what_to_do = {"resume", "predict", "draw", "model", "seen", "compare"}
         settings = self.model_dump(mode="json", exclude=what_to_do)

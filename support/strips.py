@@ -6,7 +6,7 @@ test strips test digits only, at most 2,000 of them, composed once, in an order 
 changes but the lengths.
 
 From sequences, `((x_train, y_train), (x_test, y_test))`, each x a list of arrays (T_i, D) and each
-y a list of label lists: a fixed list, only shuffled.
+y a list of label lists: a fixed list, which is only shuffled.
 
 Labels of a sequence are digit + 1, because Connectionist Temporal Classification (CTC) in Keras
 takes 0 for its blank, and for the padding after the last label too.
@@ -54,8 +54,8 @@ def load_strips(
     Raises:
         DataError: the file cannot be read, holds neither digits nor sequences, or a sequence has
             too few steps for its labels.
-        SettingError: there are fewer strips, or not one, or the columns are too many; the fewest
-            digits on a strip are more than the most.
+        SettingError: there are fewer strips than asked for, or none; `columns` is too large; or
+            `shortest` is more than `longest`.
     """
     check_lengths(shortest, longest)
     parts = data_files.load_parts(path)
@@ -211,7 +211,7 @@ def _split_sequences(
     if len(widths) > 1:
         raise common.DataError(f"{path}: sequences of {sorted(widths)} features a timestep")
     lengths = {where: np.array([*map(len, x)]) for where, (x, _) in checked.items()}
-    # Strips are longer than high, so that there are fewer features than timesteps.
+    # A strip is longer than it is high, so it has fewer features than timesteps.
     transposed = max(map(np.max, lengths.values())) < max(widths)
     advice = "a smaller --columns makes more" if columns > 1 else "leave it out"
     if transposed:

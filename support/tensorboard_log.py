@@ -44,7 +44,7 @@ class LogBatches(keras.callbacks.Callback):
         self.step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations.value))
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        self.step += 1  # counted here, because to ask the optimizer takes long with JAX
+        self.step += 1  # counted here, because it takes long to ask the optimizer with JAX
         if self.step % 10 == 0:
             with self.writer.as_default(self.step):
                 for name, value in logs.items():
@@ -57,7 +57,7 @@ class LogBatches(keras.callbacks.Callback):
 
 def log_graph(network: keras.Model, run: Run) -> None:
     """Write the graph of the network's operations."""
-    if not AVAILABLE or run.epochs:  # or it was written before the run was interrupted
+    if not AVAILABLE or run.epochs:  # it was written before the run was interrupted
         return
     if keras.backend.backend() != "tensorflow":
         print("in TensorBoard, choose the conceptual graph: that of operations needs TensorFlow")

@@ -19,10 +19,10 @@ class EpochBatches(keras.utils.PyDataset):
 
     Args:
         compose: makes the examples of an epoch, in their order, from its random generator.
-        batch_size: examples in a batch, of which every process takes its share; one batch holds
-            what is left, divided by the devices.
+        batch_size: examples in a batch, of which every process takes its share. One batch holds
+            what is left over, as far as the devices can divide it.
         seed: of the random generators.
-        collate: makes one array of the inputs of a batch, where they are not one already.
+        collate: makes one array of the inputs of a batch, if they are not one already.
 
     Raises:
         SettingError: there are fewer examples than devices.
@@ -36,10 +36,10 @@ class EpochBatches(keras.utils.PyDataset):
         seed: int,
         collate: Callable[[np.ndarray], np.ndarray] = np.asarray,
     ) -> None:
-        # More than one worker makes Keras switch off the tuner of tf.data, a thread that sleeps
-        # ever longer and for which the end of an epoch would wait, at times longer than it trained.
-        # Without tf.data, the batches that workers had ready when Keras looked at the first one
-        # would come before it.
+        # With more than one worker, Keras switches off the tuner of tf.data. That is a thread which
+        # sleeps longer and longer; an epoch cannot end before it wakes up, which at times takes
+        # longer than the training. Other backends need one worker: Keras looks at the first batch,
+        # and batches that more workers had ready by then would come before it.
         super().__init__(workers=2 if keras.backend.backend() == "tensorflow" else 1)
         self.compose = compose
         self.collate = collate
@@ -64,8 +64,8 @@ class EpochBatches(keras.utils.PyDataset):
             slice(start, start + self.batch_size) for start in range(0, size, self.batch_size)
         ]
         if self.examples.x.dtype == object:
-            # Keras looks at two batches before the first epoch and takes for fixed what is equal in
-            # both. So the second is of another length than the first, if any is.
+            # Keras looks at two batches before the first epoch, and takes for fixed what they have
+            # in common. So a batch of another length than the first, if any, becomes the second.
             lengths = (self.collate(self.examples.x[batch]).shape[1] for batch in self.batches)
             first = next(lengths)
             other = next((i for i, length in enumerate(lengths, start=1) if length != first), None)
@@ -93,7 +93,7 @@ def in_batches(examples: common.Examples, batch_size: int = 500) -> EpochBatches
 
 def padding_share(batches: EpochBatches) -> float:
     """Return the share of padding in the timesteps of the current epoch's batches."""
-    strips = batches.examples.x  # those of all processes, of which a batch has this one's share
+    strips = batches.examples.x  # those of all processes; a batch holds only a share of them
     timesteps = sum(batches.collate(strips[batch])[:, :, 0].size for batch in batches.batches)
     return 1 - sum(map(len, strips)) / timesteps
 
@@ -130,7 +130,7 @@ class StopOnInfiniteLoss(keras.callbacks.Callback):
 
 
 class KeepBest(keras.callbacks.Callback):
-    """Write the network of the best epoch to model.keras; of equal epochs, the last.
+    """Write the network of the best epoch, or the last of several equal ones, to model.keras.
 
     The network alone, without optimizer and metrics: Keras loads it without this project.
     `keras.callbacks.ModelCheckpoint` would forget the best epoch when a run is resumed, and could
@@ -138,7 +138,7 @@ class KeepBest(keras.callbacks.Callback):
 
     Args:
         run: whose earlier epochs count too.
-        monitor: name of the figure by which an epoch is the best.
+        monitor: name of the figure that says which epoch is the best.
         mode: whether its lowest or its highest value is the best.
     """
 
@@ -177,9 +177,9 @@ class StopEarly(keras.callbacks.EarlyStopping):
 class Checkpoint(keras.callbacks.Callback):
     """Save a run after every epoch, so that it can go on from there to the same end.
 
-    It comes last: a training that another callback stops stays stopped. It sees to it that Ctrl-C
-    ends the training: where Keras waits for JAX to give the figures of a batch or of the
-    validation, it drops whatever exception comes, that of Ctrl-C too.
+    It must be the last callback, to note whether another one has stopped the training. It also
+    makes sure that Ctrl-C ends the training: while Keras waits for JAX to compute the figures of a
+    batch or of the validation, it drops every exception, that of Ctrl-C too.
     """
 
     def __init__(self, run: Run) -> None:
