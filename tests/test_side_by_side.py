@@ -74,12 +74,12 @@ def test_a_run_without_a_scaling_has_no_figure_of_it():
 @pytest.mark.parametrize(
     ("right", "only_last", "only_other", "how_often", "verdict"),
     [
-        (range(80), 0, 10, "0.59%", "the other is better"),  # 3 * 2 / 2**10
+        (range(80), 0, 10, "at most 0.59%", "the other is better"),  # 3 * 2 / 2**10
         (range(85, 95), 5, 85, "less than 0.01%", "the other is better"),
-        (range(84), 0, 6, "9.38%", "this may be luck"),  # 3 * 2 / 2**6
-        (range(90), 0, 0, "100.00%", "this may be luck"),
-        (range(97), 7, 0, "4.69%", "the last is better"),  # 3 * 2 / 2**7
-        (range(1, 92), 2, 1, "100.00%", "this may be luck"),
+        (range(84), 0, 6, "at most 9.38%", "this may be luck"),  # 3 * 2 / 2**6
+        (range(90), 0, 0, "at most 100.00%", "this may be luck"),
+        (range(97), 7, 0, "at most 4.69%", "the last is better"),  # 3 * 2 / 2**7
+        (range(1, 92), 2, 1, "at most 100.00%", "this may be luck"),
     ],
 )
 def test_the_last_is_set_against_the_best_other(right, only_last, only_other, how_often, verdict):
@@ -88,7 +88,7 @@ def test_the_last_is_set_against_the_best_other(right, only_last, only_other, ho
     )
     assert "The last against best, the best other: of 100 test examples, " in said
     assert f"only the last has {only_last} right, and only the other {only_other}." in said
-    assert f" in at most {how_often} of all tests (exact McNemar test, times the number" in said
+    assert f" in {how_often} of all tests (exact McNemar test, times the number" in said
     assert f" of others, 3), so {verdict}." in said
 
 
