@@ -131,10 +131,11 @@ class Pad:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self.picture.save(path)
-                self.page.set_title(f"wrote {path}", loc="left")
+                said = f"wrote {path}"
             except OSError as error:
-                self.page.set_title(f"{path}: {error.strerror or error}", loc="left")
-            print(self.page.get_title("left"), flush=True)
+                said = f"{path}: {error.strerror or error}"
+            self.page.set_title(said, loc="left", parse_math=False)
+            print(said, flush=True)
             self.figure.canvas.draw()
 
     def read(self) -> str:

@@ -30,7 +30,7 @@ def comparison(histories: dict[str, dict[str, list[float]]], path: Path) -> None
     names = next(iter(histories.values()))
     panels = {
         f"training_{name}".replace("training_val_", "validation_"): {
-            label: history[name] for label, history in histories.items()
+            label: history.get(name, []) for label, history in histories.items()
         }
         for name in names
     }
@@ -49,7 +49,10 @@ def _draw_epochs(panels: dict[str, dict[str, list[float]]], path: Path) -> None:
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
     # Inside a panel, long labels would hide the curves.
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    legend = figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    for text in legend.get_texts():  # a folder's name may hold what looks like math
+        text.set_parse_math(False)
     figure.savefig(path, dpi=DOTS_PER_INCH)
 
 

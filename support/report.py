@@ -320,17 +320,19 @@ def compare(folders: Sequence[Path], parent: Path) -> None:
     """Print finished runs side by side, and draw their curves: comparison.png, in `parent`.
 
     Args:
-        folders: of the runs; none: all in `parent` with the test of the newest.
+        folders: of the runs; none: all in `parent` with the test of the last by name.
 
     Raises:
         SettingError: there is no such run, there are not two, or two had different tests.
     """
-    found = [side_by_side.load(folder) for folder in folders] or [*side_by_side.finished(parent)]
+    named = dict.fromkeys(folder.resolve() for folder in folders)  # each once
+    found = [*map(side_by_side.load, named)] or [*side_by_side.finished(parent)]
     runs = [run for run in found if run.test == found[0].test]
     if folders and len(runs) < len(found):
         raise common.SettingError("--compare: name runs that were tested on the same examples")
     if len(runs) < 2:
-        raise common.SettingError(f"--compare: {len(runs)} finished runs in {parent}, not two")
+        where = "named" if folders else f"with the same test in {parent}"
+        raise common.SettingError(f"--compare: {len(runs)} finished runs {where}, not two")
     runs.sort(key=lambda run: run.folder.name)
     _print_runs(runs)
     picture = parent / "comparison.png"
@@ -341,7 +343,7 @@ def compare(folders: Sequence[Path], parent: Path) -> None:
 
 def _print_runs(runs: Sequence[side_by_side.FinishedRun]) -> None:
     rows, left_out = side_by_side.table(runs)
-    print("\nfinished runs with the same test, the newest marked *\n")
+    print("\nfinished runs with the same test, the last marked *\n")
     _print_rows(rows)
     if left_out:
         print(f"{len(left_out)} more settings differ: see config.json")

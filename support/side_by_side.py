@@ -36,9 +36,9 @@ class FinishedRun(NamedTuple):
 
 def load(folder: Path) -> FinishedRun:
     """Read the folder of a finished run; SettingError if there is none, or it is damaged."""
-    figures, right, histories, seconds = {}, {}, {}, 0.0
+    figures, right, histories, tests, seconds = {}, {}, {}, set(), 0.0
     try:
-        settings = dict(json.loads((folder / "config.json").read_text()))
+        settings = json.loads((folder / "config.json").read_text())
         metrics = json.loads((folder / "metrics.json").read_text())
         one = run_folder.SECONDS in metrics
         for part, values in [("", metrics)] if one else metrics.items():
@@ -48,19 +48,20 @@ def load(folder: Path) -> FinishedRun:
             seconds += float(values[run_folder.SECONDS])
             histories[name] = run_folder.by_name(run_folder.read_epochs(folder / part))
             with (folder / part / "answers.csv").open(newline="") as file:
-                truth, answers = zip(
-                    *((row["truth"], row["answer"]) for row in csv.DictReader(file)), strict=True
+                _, truth, answers, _ = (
+                    column[1:] for column in zip(*csv.reader(file), strict=True)
                 )
             right[name] = np.equal(truth, answers)
-        test = settings["data_sha256"], *truth
+            tests.add((settings["data_sha256"], *truth))
+        (test,) = tests
         return FinishedRun(folder, settings, test, seconds, figures, right, histories)
     except Exception as error:  # whatever a damaged file raises
-        reason = common.one_line(error) or "it is damaged"
+        reason = getattr(error, "strerror", None) or "it has not ended, or is damaged"
         raise common.SettingError(f"{folder}: there is no finished run ({reason})") from None
 
 
 def finished(parent: Path) -> Iterator[FinishedRun]:
-    """Yield the finished runs in a folder of runs, the latest first; pass over what is damaged."""
+    """Yield the finished runs in a folder of runs, the last name first; pass over damaged ones."""
     for path in sorted(parent.glob("*/metrics.json"), reverse=True):
         with contextlib.suppress(common.SettingError):
             yield load(path.parent)
@@ -78,7 +79,8 @@ def differing(runs: Sequence[FinishedRun]) -> list[str]:
 
 def _cell(run: FinishedRun, name: str) -> str:
     value = run.settings.get(name, "-")
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    # Every saved network has the same name: the end of its folder's tells it from others.
+    return f"{value:g}" if isinstance(value, float) else str(value).removesuffix("model.keras")
 
 
 def table(runs: Sequence[FinishedRun]) -> tuple[list[tuple[str, ...]], list[str]]:
@@ -114,23 +116,26 @@ def against_the_best(runs: Sequence[FinishedRun]) -> str:
     """Say whether the last of the runs is better than the best other one, or whether it was luck.
 
     In lesson 4 it is said of the last scaling. Nothing is said where no other run has its figure.
+    The more others there are, the further the best of them comes from the last by chance: the
+    probability is multiplied by their number (C. E. Bonferroni).
     """
-    newest, name = runs[-1], list(runs[-1].figures)[-1]
+    last, name = runs[-1], list(runs[-1].figures)[-1]
     rivals = [run for run in runs[:-1] if name in run.figures]
     if not rivals:
         return ""
     best = (min if "error" in name else max)(rivals, key=lambda run: run.figures[name])
-    right, best_right = newest.right[name], best.right[name]
-    only_newest, only_best = (right & ~best_right).sum(), (best_right & ~right).sum()
-    p = chance.of_a_difference(int(only_newest), int(only_best))
-    chance_alone = f"{p:.2%}" if p >= 1e-4 else "less than 0.01%"
-    verdict = f"the {'newest' if only_newest > only_best else 'other'} is better"
+    right, best_right = last.right[name], best.right[name]
+    only_last, only_best = (right & ~best_right).sum(), (best_right & ~right).sum()
+    p = min(1.0, len(rivals) * chance.of_a_difference(int(only_last), int(only_best)))
+    chance_alone = f"at most {p:.2%}" if p >= 1e-4 else "less than 0.01%"
+    verdict = f"the {'last' if only_last > only_best else 'other'} is better"
     return (
-        f"The newest against {best.folder.name}, the best other"
+        f"The last against {best.folder.name}, the best other"
         f"{'' if name in FIGURES.values() else f' on {name} pixels'}: of {len(right):,} test "
-        f"examples, only the newest has {only_newest:,} right, and only the other {only_best:,}. "
-        f"Chance alone sets two equally good networks so far apart in {chance_alone} of all tests "
-        f"(exact McNemar test), so {verdict if p <= 0.05 else 'this may be luck'}. These are two "
+        f"examples, only the last has {only_last:,} right, and only the other {only_best:,}. "
+        f"Chance alone sets the last of equally good networks so far from another in "
+        f"{chance_alone} of all tests (exact McNemar test, times the number of others, "
+        f"{len(rivals)}), so {verdict if p <= 0.05 else 'this may be luck'}. These are two "
         f"networks: with another seed, the same settings make a third."
     )
 
@@ -139,8 +144,11 @@ def curves(runs: Sequence[FinishedRun]) -> dict[str, dict[str, list[float]]]:
     """Return the histories of runs by the settings in which they differ."""
     histories = {}
     for run in runs:
-        label = ", ".join(f"{name} {_cell(run, name)}" for name in differing(runs))
+        shown = differing(runs)[:MOST_SETTINGS]
+        label = ", ".join(f"{name} {_cell(run, name)[-CELL:]}" for name in shown) or run.folder.name
         for name, history in run.histories.items():
             part = "" if name in FIGURES.values() else f"{name} pixels "
-            histories[part + (label or run.folder.name)] = history
+            if part + label in histories:
+                label += f", {run.folder.name}"
+            histories[part + label] = history
     return histories

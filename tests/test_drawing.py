@@ -143,6 +143,7 @@ def test_a_click_is_a_dot_and_a_black_page_is_empty(digit_pad):
 
 def test_a_page_that_cannot_be_saved_is_one_line(digit_pad, tmp_path, capsys):
     (tmp_path / "drawn").touch()
+    digit_pad.folder /= "$x_$"  # no formula
     write(digit_pad, SEVEN)
     press(digit_pad, "s")
     printed = capsys.readouterr().out

@@ -235,7 +235,7 @@ def test_a_run_is_shown_below_the_last_seven_others_with_the_same_test(tmp_path,
     assert shown[0] == ["run", "units", "accuracy", "seconds"]
     assert [row[1] for row in shown[1:]] == ["2", "3", "4", "5", "6", "7", "8", "10"]
     assert [row[0] for row in shown[-2:]] == ["run_8", "*run_12"]
-    assert "The newest against run_8, the best other" in lines[12]
+    assert "The last against run_8, the best other" in lines[12]
 
 
 def test_runs_are_compared_by_name_or_all(tmp_path, capsys):
@@ -251,10 +251,29 @@ def test_runs_are_compared_by_name_or_all(tmp_path, capsys):
     assert (tmp_path / "elsewhere" / "comparison.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_an_earlier_run_with_part_of_its_answers_is_passed_over(tmp_path, capsys):
+    """It is one of lesson 4, of two scalings; the run that has just ended has the first of them."""
+    for name, parts in (("all", ["raw", "unit"]), ("raw alone", ["raw"])):
+        for part in parts:
+            (tmp_path / name).mkdir(exist_ok=True)
+            run, metrics = finished(tmp_path / name)
+            run.folder.rename(tmp_path / name / part)
+            run_folder.write_json({"data_sha256": "0"}, tmp_path / name / "config.json")
+        run_folder.write_json(dict.fromkeys(parts, metrics), tmp_path / name / "metrics.json")
+    capsys.readouterr()
+    report.beside_earlier_runs(tmp_path / "raw alone")
+    assert "The last against all, the best other on raw pixels" in capsys.readouterr().out
+    answers = tmp_path / "all" / "raw" / "answers.csv"
+    answers.write_text("".join(answers.read_text().splitlines(keepends=True)[:9]))
+    report.beside_earlier_runs(tmp_path / "raw alone")
+    assert capsys.readouterr().out == ""
+
+
 def test_what_cannot_be_compared_is_refused(tmp_path):
     one, other = (finished(tmp_path, data_sha256=n)[0].folder for n in "01")
     for folders, message in (
-        ([], "1 finished runs in .*, not two"),
+        ([], "1 finished runs with the same test in .*, not two"),
+        ([one, one.parent / "x" / ".." / one.name], "1 finished runs named, not two"),
         ([one, other], "were tested on the same examples"),
         ([tmp_path / "none", one], "none: there is no finished run"),
     ):
