@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal
 
 import common
@@ -45,15 +46,24 @@ class EpochBatches(keras.utils.PyDataset):
         self.collate = collate
         self.batch_size = batch_size
         self.seed = seed
+        self.thread = ThreadPoolExecutor(max_workers=1)
+        self.ahead: dict[int, Future[common.Examples]] = {}
         self.epoch = None
         self.start_epoch(0)
 
+    def compose_ahead(self, epoch: int) -> None:
+        """Begin to compose the examples of an epoch, and do not wait for them."""
+        random = np.random.default_rng([self.seed, epoch])
+        self.ahead[epoch] = self.thread.submit(self.compose, random)
+
     def start_epoch(self, epoch: int) -> None:
-        """Compose the batches of an epoch, counted from 0."""
+        """Take the batches of an epoch, counted from 0, and compose them if nobody has."""
         if epoch == self.epoch:
             return
         self.epoch = epoch
-        examples = self.compose(np.random.default_rng([self.seed, epoch]))
+        if epoch not in self.ahead:
+            self.compose_ahead(epoch)
+        examples = self.ahead.pop(epoch).result()
         size = len(examples.x) // devices.count() * devices.count()
         if size == 0:
             raise common.SettingError(
@@ -107,6 +117,8 @@ class StartEpoch(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.batches.start_epoch(epoch)
+        if epoch + 1 < self.params["epochs"]:
+            self.batches.compose_ahead(epoch + 1)  # while the network is trained on this one
         for variable in self.model.non_trainable_variables:
             if variable.path.endswith("seed_generator_state"):  # Keras does not save it
                 seed, _ = keras.ops.convert_to_numpy(variable.value)
