@@ -1,5 +1,6 @@
 """What is printed and written after a test."""
 
+import contextlib
 import csv
 import itertools
 import sys
@@ -306,30 +307,27 @@ def finish(run: Run, metrics: dict[str, float]) -> dict[str, float]:
 
 def beside_earlier_runs(folder: Path) -> None:
     """Print a finished run below the last others of the same script that had the same test."""
-    newest = side_by_side.load(folder)
-    others = (
-        run
-        for run in side_by_side.finished(folder.parent)
-        if run.folder != folder and run.test == newest.test
-    )
-    if others := list(itertools.islice(others, MOST_RUNS - 1)):
-        _print_runs([*reversed(others), newest])
+    with contextlib.suppress(common.SettingError):  # the run is done, whatever became of its files
+        newest = side_by_side.load(folder)
+        same_test = side_by_side.finished(folder.parent, like=newest)
+        others = (run for run in same_test if run.folder != folder)
+        if others := list(itertools.islice(others, MOST_RUNS - 1)):
+            _print_runs([*reversed(others), newest])
 
 
 def compare(folders: Sequence[Path], parent: Path) -> None:
     """Print finished runs side by side, and draw their curves: comparison.png, in `parent`.
 
     Args:
-        folders: of the runs; none: all in `parent` with the test of the last by name.
+        folders: of the runs; files among them are passed over; none: all in `parent` with the test
+            of the last by name.
 
     Raises:
         SettingError: there is no such run, there are not two, or two had different tests.
     """
-    named = dict.fromkeys(folder.resolve() for folder in folders)  # each once
-    found = [*map(side_by_side.load, named)] or [*side_by_side.finished(parent)]
-    runs = [run for run in found if run.test == found[0].test]
-    if folders and len(runs) < len(found):
-        raise common.SettingError("--compare: name runs that were tested on the same examples")
+    runs = [] if folders else [*side_by_side.finished(parent)]
+    for folder in dict.fromkeys(folder.resolve() for folder in folders if not folder.is_file()):
+        runs.append(side_by_side.load(folder, *runs[:1]))
     if len(runs) < 2:
         where = "named" if folders else f"with the same test in {parent}"
         raise common.SettingError(f"--compare: {len(runs)} finished runs {where}, not two")
@@ -342,11 +340,11 @@ def compare(folders: Sequence[Path], parent: Path) -> None:
 
 
 def _print_runs(runs: Sequence[side_by_side.FinishedRun]) -> None:
-    rows, left_out = side_by_side.table(runs)
+    rows = side_by_side.table(runs)
     print("\nfinished runs with the same test, the last marked *\n")
     _print_rows(rows)
-    if left_out:
-        print(f"{len(left_out)} more settings differ: see config.json")
+    if left_out := [name for name in side_by_side.differing(runs) if name not in rows[0]]:
+        print(textwrap.fill(f"these differ too: {', '.join(left_out)}", side_by_side.WIDTH))
     print("\n" + textwrap.fill(side_by_side.against_the_best(runs), side_by_side.WIDTH))
 
 
