@@ -137,14 +137,13 @@ def against_the_best(runs: Sequence[FinishedRun]) -> str:
     right, best_right = last.right[name], best.right[name]
     only_last, only_best = (right & ~best_right).sum(), (best_right & ~right).sum()
     p = min(1.0, len(rivals) * chance.of_a_difference(int(only_last), int(only_best)))
-    chance_alone = f"at most {p:.2%}" if p >= 1e-4 else "less than 0.01%"
     of = {"accuracy": "", "label error rate": " in whole strips"}.get(name, f" on {name} pixels")
     verdict = f"the {'last' if only_last > only_best else 'other'} is better{of}"
     return (
         f"The last against {best.folder.name}, the best other{of}: of {len(right):,} test "
         f"examples, only the last has {only_last:,} right, and only the other {only_best:,}. "
         f"Chance alone sets the last of equally good networks so far from another in "
-        f"{chance_alone} of all tests (exact McNemar test, times the number of others, "
+        f"at most {max(p, 1e-4):.2%} of all tests (exact McNemar test, times the number of others, "
         f"{len(rivals)}), so {verdict if p <= 0.05 else 'this may be luck'}. These are two "
         f"networks: with another seed, the same settings make a third."
     )

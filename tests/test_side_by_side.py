@@ -70,7 +70,7 @@ def test_a_run_without_a_scaling_has_no_figure_of_it():
     ("right", "only_last", "only_other", "how_often", "verdict"),
     [
         (range(80), 0, 10, "at most 0.59%", "the other is better"),  # 3 * 2 / 2**10
-        (range(85, 95), 5, 85, "less than 0.01%", "the other is better"),
+        (range(85, 95), 5, 85, "at most 0.01%", "the other is better"),
         (range(84), 0, 6, "at most 9.38%", "this may be luck"),  # 3 * 2 / 2**6
         (range(90), 0, 0, "at most 100.00%", "this may be luck"),
         (range(97), 7, 0, "at most 4.69%", "the last is better"),  # 3 * 2 / 2**7
