@@ -257,20 +257,20 @@ def comparison(
     histories = {scaling: run.history for scaling, run in runs.items()}
     plots.comparison(histories, whole.folder / "learning_curves.png")
     run_folder.write_json(metrics, whole.folder / "metrics.json")
-    names = [f"to {goal:.1%}" for goal in goals]
-    rows = [("scaling", "input mean", "variance", *names, "test accuracy", "seconds")]
-    for scaling, figures in metrics.items():
-        rows.append(
-            (
-                scaling,
-                f"{figures['input_mean']:z.4f}",
-                f"{figures['input_variance']:,.2f}",
-                *(figures[f"epochs_to_{goal}"] or "-" for goal in goals),
-                f"{figures['test_accuracy']:.2%}",
-                f"{figures['training_seconds']:.1f}",
-            )
+    rows = [
+        (
+            scaling,
+            f"{figures['input_mean']:z.4f}",
+            f"{figures['input_variance']:,.2f}",
+            *(figures[f"epochs_to_{goal}"] or "-" for goal in goals),
+            f"{figures['test_accuracy']:.2%}",
+            f"{figures['training_seconds']:.1f}",
         )
-    _print_rows(rows)
+        for scaling, figures in metrics.items()
+    ]
+    goal_names = (f"to {goal:.1%}" for goal in goals)
+    head = ("scaling", "input mean", "variance", *goal_names, "test accuracy", "seconds")
+    _print_rows([head, *rows])
     print("to ...%: epochs until the validation accuracy reached it")
     show_in_notebook(whole.folder)
     beside_earlier_runs(whole.folder)
