@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import gc
-import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -55,7 +54,9 @@ class Pad:
         size, answer, *boxes = LINE if reader.columns else DIGIT
         figure.set_size_inches(size)
         self.page, self.seen, self.says, *places = (
-            figure.add_axes(np.divide(box, size * 2).tolist()) for box in boxes
+            # In a window of another form, nothing is stretched.
+            figure.add_axes(np.divide(box, size * 2).tolist(), box_aspect=box[3] / box[2])
+            for box in boxes
         )
         self.page.set(xticks=[], yticks=[], xlim=(0, 1), ylim=(0, 1))
         # Between the cells, one for each digit; too light to be taken for ink.
@@ -98,7 +99,7 @@ class Pad:
             self.stroke.set_data(
                 np.append(self.stroke.get_data(), [[event.xdata], [event.ydata]], axis=1)
             )
-            self.figure.draw_artist(self.page)
+            self.figure.draw_artist(self.stroke)
             self.figure.canvas.blit(self.page.bbox)
             if (begin := time.perf_counter()) > self.rests_until:
                 self.read()
@@ -181,7 +182,7 @@ def open_pad(*, model: Path | None, runs: Path, folder: Path) -> None:
     """
     from matplotlib import pyplot  # it chooses how to open a window, so only where one is wanted
 
-    reader = predict.load_reader(model or predict.newest_model(runs))
+    reader = predict.Reader(model or predict.newest_model(runs))
     figure = None
     with contextlib.suppress(ImportError), matplotlib.rc_context({"toolbar": "None"}):
         figure = pyplot.figure("write, and the network answers")
@@ -193,8 +194,6 @@ def open_pad(*, model: Path | None, runs: Path, folder: Path) -> None:
         )
     # The window's own keys, such as s to save it, would get in the way.
     figure.canvas.mpl_disconnect(figure.canvas.manager.key_press_handler_id)
-    try:
-        figure.pad = Pad(figure, reader, folder)  # matplotlib's events alone would not keep it
+    figure.pad = Pad(figure, reader, folder)  # matplotlib's events alone would not keep it
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C closes the window too
         pyplot.show(block=True)
-    except KeyboardInterrupt:
-        print("\nclosed the window", file=sys.stderr)

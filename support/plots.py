@@ -1,59 +1,71 @@
 """How the pictures are drawn."""
 
+import contextlib
+import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import common
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import setp
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from support import ctc, digits
 
 DOTS_PER_INCH = 120
+BARE = {"frame_on": False, "xticks": [], "yticks": []}  # axes of which only the content is seen
+
+
+@contextlib.contextmanager
+def _picture(path: Path, width: float, height: float) -> Iterator[Figure]:
+    """Yield a figure of a size in inches, to draw in; then write it."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    yield figure
+    figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
 def learning_curves(history: dict[str, list[float]], path: Path) -> None:
     """Draw every figure of the history over the epochs, training beside validation."""
-    panels = {name.removeprefix("val_"): {} for name in history}
-    for name, values in history.items():
-        kind = "validation" if name.startswith("val_") else "training"
-        panels[name.removeprefix("val_")][kind] = values
-    _draw_epochs(panels, path)
+    training = {name: history[name] for name in history if not name.startswith("val_")}
+    validation = {
+        name.removeprefix("val_"): history[name] for name in history if name.startswith("val_")
+    }
+    _draw_epochs({"training": training, "validation": validation}, path)
 
 
 def comparison(histories: dict[str, dict[str, list[float]]], path: Path) -> None:
     """Draw every figure of several trainings over the epochs, training and validation apart."""
-    names = next(iter(histories.values()))
-    panels = {
-        f"training_{name}".replace("training_val_", "validation_"): {
-            label: history.get(name, []) for label, history in histories.items()
+    apart = {
+        label: {
+            f"training_{name}".replace("training_val_", "validation_"): values
+            for name, values in history.items()
         }
-        for name in names
+        for label, history in histories.items()
     }
-    _draw_epochs(panels, path)
+    _draw_epochs(apart, path)
 
 
-def _draw_epochs(panels: dict[str, dict[str, list[float]]], path: Path) -> None:
-    """Draw a panel for each figure, in it a curve for each training, the same in all panels."""
-    styles = {"training": "o-C0", "validation": "s-C1"}
-    figure = Figure(figsize=(4.5 * len(panels), 4), layout="constrained")
-    grid = figure.subplots(1, len(panels), squeeze=False)
-    for axes, (name, curves) in zip(grid.flat, panels.items(), strict=True):
-        for label, values in curves.items():
-            axes.plot(range(1, len(values) + 1), values, styles.get(label, "o-"), label=label)
-        axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-    # Inside a panel, long labels would hide the curves.
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    legend = figure.legend(handles, labels, loc="outside lower center", ncols=3)
-    for text in legend.get_texts():  # a folder's name may hold what looks like math
-        text.set_parse_math(False)
-    figure.savefig(path, dpi=DOTS_PER_INCH)
+def _draw_epochs(histories: dict[str, dict[str, list[float]]], path: Path) -> None:
+    """Draw a panel for each figure, in it a curve for each history, the same in all panels."""
+    names = dict.fromkeys(name for history in histories.values() for name in history)
+    with _picture(path, 4.5 * len(names), 4) as figure:
+        for axes, name in zip(
+            figure.subplots(1, len(names), squeeze=False).flat, names, strict=True
+        ):
+            for marker, (label, history) in zip(itertools.cycle("os^D"), histories.items()):
+                values = history.get(name, [])
+                axes.plot(range(1, len(values) + 1), values, marker=marker, label=label)
+            axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.grid(alpha=0.3)
+        # Inside a panel, long labels would hide the curves.
+        curves = axes.get_legend_handles_labels()
+        legend = figure.legend(*curves, loc="outside lower center", ncols=3)
+        setp(legend.get_texts(), parse_math=False)  # a folder's name may hold what looks like math
 
 
 def alignment(strips: np.ndarray, probabilities: np.ndarray, path: Path) -> None:
@@ -64,16 +76,13 @@ def alignment(strips: np.ndarray, probabilities: np.ndarray, path: Path) -> None
         probabilities: (n, steps, classes), class 0 the blank; steps divides T.
     """
     n, T, D = strips.shape
-    figure = Figure(figsize=(10, 3.2 * n + 0.5), layout="constrained")
-    axes = figure.subplots(2 * n, 1, sharex=True, height_ratios=[D / T * 7, 1.4] * n)
-    for strip, curves, above, below in zip(
-        strips, probabilities, axes[::2], axes[1::2], strict=True
-    ):
-        draw_alignment(above, below, strip, curves, columns=T // len(curves))
-    axes[-1].set_xlabel("timestep (column of the strip)")
-    handles, labels = axes[-1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=9)
-    figure.savefig(path, dpi=DOTS_PER_INCH)
+    with _picture(path, 10, 3.2 * n + 0.5) as figure:
+        axes = figure.subplots(2 * n, 1, sharex=True, height_ratios=[D / T * 7, 1.4] * n)
+        for strip, curves, pair in zip(strips, probabilities, axes.reshape(n, 2), strict=True):
+            draw_alignment(*pair, strip, curves, columns=T // len(curves))
+        axes[-1].set_xlabel("timestep (column of the strip)")
+        curves = axes[-1].get_legend_handles_labels()
+        figure.legend(*curves, loc="outside upper center", ncols=len(curves[0]), fontsize=9)
 
 
 def draw_alignment(
@@ -89,8 +98,8 @@ def draw_alignment(
     above.set_yticks([])
     centres = (np.arange(len(probabilities)) + 0.5) * columns - 0.5
     below.plot(centres, probabilities[:, ctc.BLANK], "k:", label="blank")
-    for digit in range(probabilities.shape[1] - 1):
-        below.plot(centres, probabilities[:, digit + 1], color=f"C{digit}", label=str(digit))
+    for digit, curve in enumerate(probabilities.T[1:]):
+        below.plot(centres, curve, color=f"C{digit}", label=str(digit))
     below.set(ylabel="probability", ylim=(-0.05, 1.05))
     below.grid(alpha=0.3)
 
@@ -102,8 +111,7 @@ def draw_strip(
     draw_alignment(above, below, strip, probabilities, columns=columns)
     T, D = strip.shape
     width = max(T, D * above.bbox.width / above.bbox.height)
-    for axes in above, below:
-        axes.set_xlim(-0.5, width - 0.5)
+    setp((above, below), xlim=(-0.5, width - 0.5))
     below.set_xlabel("timestep (column of the strip)")
     below.legend(loc="lower left", bbox_to_anchor=(1.005, 0), fontsize=9)
 
@@ -114,35 +122,38 @@ def confusion_matrix(truth: np.ndarray, answers: np.ndarray, path: Path) -> None
     Args:
         truth, answers: digits, (n,).
     """
-    counts = np.zeros((digits.DIGITS, digits.DIGITS), int)
-    np.add.at(counts, (truth, answers), 1)
+    counts = np.histogram2d(truth, answers, bins=range(digits.DIGITS + 1))[0].astype(int)
     mistakes = counts * (1 - np.eye(digits.DIGITS, dtype=int))
-    figure = Figure(figsize=(6.5, 6), layout="constrained")
-    axes = figure.subplots()
-    # Mistakes set the colours: the right answers outnumber them a hundred times.
-    image = axes.imshow(mistakes, cmap="Reds", vmin=0, vmax=max(1, mistakes.max()))
-    for row, column in np.ndindex(counts.shape):
-        axes.text(
-            column,
-            row,
-            counts[row, column] or "",
-            ha="center",
-            va="center",
-            color="white" if mistakes[row, column] > 0.6 * image.norm.vmax else "black",
-            fontweight="bold" if row == column else "normal",
+    with _picture(path, 6.5, 6) as figure:
+        axes = figure.subplots()
+        # Mistakes set the colours: the right answers outnumber them a hundred times.
+        image = axes.imshow(mistakes, cmap="Reds", vmin=0, vmax=max(1, mistakes.max()))
+        for row, column in np.ndindex(counts.shape):
+            axes.text(
+                column,
+                row,
+                counts[row, column] or "",
+                ha="center",
+                va="center",
+                color="white" if mistakes[row, column] > 0.6 * image.norm.vmax else "black",
+                fontweight="bold" if row == column else "normal",
+            )
+        axes.set(
+            title=f"{mistakes.sum():,} of {len(truth):,} wrong",
+            xlabel="answer",
+            ylabel="truth",
+            xticks=range(digits.DIGITS),
+            yticks=range(digits.DIGITS),
         )
-    axes.set(xlabel="answer", ylabel="truth", xticks=range(len(counts)), yticks=range(len(counts)))
-    axes.set_title(f"{mistakes.sum():,} of {len(truth):,} wrong")
-    figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
 def images(images: np.ndarray, captions: list[str], path: Path, *, columns: int = 6) -> None:
     """Draw images (n, height, width) in a grid, each under its caption."""
-    figure, grid = _image_grid(images, columns)
-    for axes, caption in zip(grid, captions, strict=True):
-        # Without y, matplotlib looks for ticks up there. A file name may hold what looks like math.
-        axes.set_title(caption, fontsize=9, y=1, parse_math=False)
-    figure.savefig(path, dpi=DOTS_PER_INCH)
+    with _image_grid(path, images, columns) as grid:
+        for axes, caption in zip(grid, captions, strict=True):
+            # Without y, matplotlib looks for ticks there. A file's name may hold what looks like
+            # math.
+            axes.set_title(caption, fontsize=9, y=1, parse_math=False)
 
 
 def reading(
@@ -160,23 +171,14 @@ def reading(
         probabilities: after each row, (n, T, classes).
         settled: after how many rows the answer no longer changes, (n,); a line stands above it.
     """
-    figure = Figure(figsize=(12, 3.2 * math.ceil(len(images) / 4)), layout="constrained")
-    grid = figure.subplots(math.ceil(len(images) / 4), 8, squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    for left, right, image, classes, row, caption in zip(
-        grid[:, ::2].flat,
-        grid[:, 1::2].flat,
-        images,
-        probabilities,
-        settled,
-        captions,
-        strict=False,  # the last row of the grid may have room left
-    ):
-        draw_reading(left, right, image, classes, settled=row)
-        left.set_title(caption, fontsize=9, y=1)
-        right.axis("on")
-    figure.savefig(path, dpi=DOTS_PER_INCH)
+    rows = math.ceil(len(images) / 4)
+    with _picture(path, 12, 3.2 * rows) as figure:
+        grid = figure.subplots(rows, 8, squeeze=False, subplot_kw=BARE).reshape(-1, 2)
+        parts = zip(images, probabilities, settled, captions, strict=True)
+        for (left, right), (image, classes, row, caption) in zip(grid, parts, strict=False):
+            draw_reading(left, right, image, classes, settled=row)
+            left.set_title(caption, fontsize=9, y=1)
+            right.set_frame_on(True)
 
 
 def draw_reading(
@@ -201,11 +203,11 @@ def draw_reading(
         right.bar(range(probabilities.shape[1]), probabilities[0], color="C0")
         right.set_ylim(0, 1)
         right.set_title("probability of each digit, 0 to 1", fontsize=size, y=1)
-        return
-    right.imshow(probabilities, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    right.set_title(f"settled after {settled} rows", fontsize=size, y=1)
-    for axes in left, right:
-        axes.axhline(settled - 1.5, color="C1", linestyle="--")
+    else:
+        right.imshow(probabilities, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        right.set_title(f"settled after {settled} rows", fontsize=size, y=1)
+        for axes in left, right:
+            axes.axhline(settled - 1.5, color="C1", linestyle="--")
 
 
 def misread_strips(
@@ -221,23 +223,25 @@ def misread_strips(
         alignments: of each strip, see `ctc.align`.
         confidence: the probability of each reading, (n,).
     """
-    figure, grid = _image_grid(strips.transpose(0, 2, 1), columns=3)
-    for axes, strip, pairs, probability in zip(grid, strips, alignments, confidence, strict=True):
-        timesteps = (strip >= 0).any(axis=1).sum()
-        for row, name in enumerate(("truth", f"read ({probability:.1%})")):
-            above = {"xytext": (0, 15 - 12 * row), "textcoords": "offset points", "fontsize": 9}
-            axes.annotate(name, (0, 1), xycoords="axes fraction", ha="right", **above)
-            for place, pair in enumerate(pairs):
-                wrong = {"color": "red", "fontweight": "bold"} if pair[0] != pair[1] else {}
-                axes.annotate(
-                    ctc.spell(pair[row : row + 1]) or "-",
-                    ((place + 0.5) / len(pairs) * timesteps, 1),
-                    xycoords=("data", "axes fraction"),
-                    ha="center",
-                    **above,
-                    **wrong,
-                )
-    figure.savefig(path, dpi=DOTS_PER_INCH)
+    with _image_grid(path, strips.transpose(0, 2, 1), columns=3) as grid:
+        for axes, strip, pairs, probability in zip(
+            grid, strips, alignments, confidence, strict=True
+        ):
+            timesteps = (strip >= 0).any(axis=1).sum()
+            for row, name in enumerate(("truth", f"read ({probability:.1%})")):
+                above = {"xytext": (0, 15 - 12 * row), "textcoords": "offset points", "fontsize": 9}
+                axes.annotate(name, (0, 1), xycoords="axes fraction", ha="right", **above)
+                for place, pair in enumerate(pairs):
+                    wrong = pair[0] != pair[1]
+                    axes.annotate(
+                        ctc.spell(pair[row : row + 1]) or "-",
+                        ((place + 0.5) / len(pairs) * timesteps, 1),
+                        xycoords=("data", "axes fraction"),
+                        ha="center",
+                        color="red" if wrong else "black",
+                        fontweight="bold" if wrong else "normal",
+                        **above,
+                    )
 
 
 def padding(
@@ -252,29 +256,32 @@ def padding(
     """
     rows = len(next(iter(batches.values())).y)
     widths = [batch.x.shape[1] for batch in batches.values()]
-    figure = Figure(figsize=(min(sum(widths) / 40 + 1, 20), 0.9 * rows + 0.6), layout="constrained")
-    grid = figure.subplots(rows, len(widths), squeeze=False, width_ratios=widths)
     colours = matplotlib.colormaps["gray_r"].with_extremes(under="C0")
-    for column, (name, (strips, labels)) in zip(grid.T, batches.items(), strict=True):
-        share = (strips < 0).all(axis=2).mean()
-        column[0].set_title(f"{name}\n{share:.0%} padding (blue)")
-        for axes, strip, truth, reading in zip(column, strips, labels, readings[name], strict=True):
-            axes.imshow(strip.T, cmap=colours, vmin=0, vmax=255)
-            right = ctc.spell(reading) == ctc.spell(truth)
-            axes.set(xticks=[], yticks=[])
-            axes.set_xlabel(ctc.spell(reading) or "nothing", color="black" if right else "red")
-    figure.savefig(path, dpi=DOTS_PER_INCH)
+    with _picture(path, min(sum(widths) / 40 + 1, 20), 0.9 * rows + 0.6) as figure:
+        grid = figure.subplots(
+            rows,
+            len(widths),
+            squeeze=False,
+            width_ratios=widths,
+            subplot_kw={**BARE, "frame_on": True},
+        )
+        for column, (name, (strips, labels)) in zip(grid.T, batches.items(), strict=True):
+            share = (strips < 0).all(axis=2).mean()
+            column[0].set_title(f"{name}\n{share:.0%} padding (blue)")
+            spelt = (map(ctc.spell, rows) for rows in (labels, readings[name]))
+            for axes, strip, truth, reading in zip(column, strips, *spelt, strict=True):
+                axes.imshow(strip.T, cmap=colours, vmin=0, vmax=255)
+                axes.set_xlabel(reading or "nothing", color="black" if reading == truth else "red")
 
 
-def _image_grid(images: np.ndarray, columns: int) -> tuple[Figure, list[Axes]]:
-    """Draw images (n, height, width) in a grid, with room for captions; return each one's axes."""
+@contextlib.contextmanager
+def _image_grid(path: Path, images: np.ndarray, columns: int) -> Iterator[list[Axes]]:
+    """Draw images (n, height, width) in a grid; yield each one's axes, with room for captions."""
     rows = max(1, math.ceil(len(images) / columns))
     height, width = images.shape[1:]
     row_height = 10 / columns * height / width + 0.5  # inches
-    figure = Figure(figsize=(10, row_height * rows), layout="constrained")
-    for axes in figure.subplots(rows, columns, squeeze=False).flat:
-        axes.axis("off")
-    grid = figure.axes[: len(images)]
-    for axes, image in zip(grid, images, strict=True):
-        axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
-    return figure, grid
+    with _picture(path, 10, row_height * rows) as figure:
+        grid = figure.subplots(rows, columns, squeeze=False, subplot_kw=BARE).ravel()
+        for axes, image in zip(grid, images, strict=False):
+            axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
+        yield grid[: len(images)]

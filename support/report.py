@@ -1,5 +1,6 @@
 """What is printed and written after a test."""
 
+import contextlib
 import csv
 import itertools
 import sys
@@ -31,8 +32,8 @@ def classifier(
 ) -> dict[str, float]:
     """Print and write what a classifier made of the test, with ten answers beside the truth.
 
-    Writes to the run's folder: confusion_matrix.png and misread.png, the most confident mistakes;
-    with a reader reading.png; metrics.json and learning_curves.png.
+    Writes to the run's folder: answers.csv, of all examples; confusion_matrix.png and misread.png,
+    the most confident mistakes; with a reader reading.png; metrics.json and learning_curves.png.
 
     Args:
         network: gives logits (n, classes).
@@ -52,8 +53,8 @@ def classifier(
         "test_size": len(test.y),
     }
     interval = _spelt(chance.interval_of_share(metrics["test_right"], metrics["test_size"]))
-    print("\ntest loss {test_loss:.4f}".format(**metrics))
     print(
+        "\ntest loss {test_loss:.4f}\n"
         "test accuracy {test_accuracy:.2%} ({test_right:,} of {test_size:,})".format(**metrics)
         + f", 95% interval {interval}"
     )
@@ -129,8 +130,9 @@ def labeller(
 ) -> dict[str, float]:
     """Print and write what a labeller made of the test, with ten readings beside the truth.
 
-    Writes to the run's folder: alignment.png, the probability of every class over the steps;
-    misread.png, the most confident mistakes; metrics.json and learning_curves.png.
+    Writes to the run's folder: answers.csv, of all strips; alignment.png, the probability of every
+    class over the steps; misread.png, the most confident mistakes; metrics.json and
+    learning_curves.png.
 
     Args:
         logits: (n, steps, classes), class 0 the blank.
@@ -144,14 +146,9 @@ def labeller(
     """
     greedy, beam = map(ctc.trimmed, (greedy, beam))
     confidence = ctc.confidences(greedy, logits)
-    metrics = {
-        **{f"test_{name}": value for name, value in figures.items()},
-        **{f"test_beam_{name}": rate for name, rate in ctc.error_rates(test.y, beam).items()},
-        "test_size": len(test.y),
-        **_rates_by_length(test.y, greedy),
-    }
-    print(f"\ntest loss {figures['loss']:.4f}\n")
-    _print_labeller(test.y, greedy, beam)
+    metrics = {f"test_{name}": value for name, value in figures.items()}
+    print(f"\ntest loss {figures['loss']:.4f}")
+    rates = _print_rates(test.y, greedy, beam)
     spelt = (list(map(ctc.spell, labels)) for labels in (test.y, greedy))
     _show_answers("reading", *spelt, confidence, run.folder)
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits[:3]))
@@ -160,7 +157,7 @@ def labeller(
     worst = most_confident(distances > 0, confidence)
     pairs = map(ctc.align, test.y[worst], greedy[worst])
     plots.misread_strips(test.x[worst], pairs, confidence[worst], run.folder / "misread.png")
-    return finish(run, metrics)
+    return finish(run, {**metrics, "test_size": len(test.y), **rates, **metrics})
 
 
 def padding(network: keras.Model, test: common.Examples, run: Run) -> None:
@@ -187,46 +184,36 @@ def two_batches(strips: common.Examples, size: int) -> dict[str, common.Examples
     }
 
 
-def _rates_by_length(truth: np.ndarray, reading: np.ndarray) -> dict[str, float]:
+def _print_rates(truth: np.ndarray, greedy: np.ndarray, beam: np.ndarray) -> dict[str, float]:
+    """Print error rates with their 95% intervals; return them by their names in metrics.json."""
     lengths = (truth > ctc.BLANK).sum(axis=1)
-    if lengths.min() == lengths.max():
-        return {}
-    return {
-        f"test_{name}_{length}": rate
-        for length in np.unique(lengths)
-        for name, rate in ctc.error_rates(
-            truth[lengths == length], reading[lengths == length]
-        ).items()
-    }
-
-
-def _print_labeller(truth: np.ndarray, greedy: np.ndarray, beam: np.ndarray) -> None:
-    lengths = (truth > ctc.BLANK).sum(axis=1)
-    groups = [("greedy decoding", greedy, lengths > 0), ("beam search", beam, lengths > 0)]
+    groups = [
+        ("greedy", "test_{}", greedy, lengths > 0),
+        ("beam", "test_beam_{}", beam, lengths > 0),
+    ]
     if np.ptp(lengths):
-        groups += [(f"{n} labels", greedy, lengths == n) for n in np.unique(lengths)]
-    rows = [("", "label error rate", "sequence error rate", "wrong")]
-    for name, reading, group in groups:
+        groups += [
+            (f"{n} labels", f"test_{{}}_{n}", greedy, lengths == n) for n in np.unique(lengths)
+        ]
+    rows, metrics = [("", "label error rate", "sequence error rate", "wrong")], {}
+    for name, key, reading, group in groups:
         errors = keras.ops.convert_to_numpy(ctc.edit_distances(truth[group], reading[group]))
         wrong, size = np.count_nonzero(errors), len(errors)
-        label_errors = _spelt(chance.interval_of_rate(errors, lengths[group]))
-        sequence_errors = _spelt(chance.interval_of_share(wrong, size))
-        rate = errors.sum() / lengths[group].sum()
-        rows.append(
-            (
-                name,
-                f"{rate:.2%} ({label_errors})",
-                f"{wrong / size:.2%} ({sequence_errors})",
-                f"{wrong:,} of {size:,}",
-            )
+        rates = ctc.error_rates(truth[group], reading[group])
+        metrics |= {key.format(rate): value for rate, value in rates.items()}
+        intervals = (
+            _spelt(chance.interval_of_rate(errors, lengths[group])),
+            _spelt(chance.interval_of_share(wrong, size)),
         )
+        cells = map("{:.2%} ({})".format, rates.values(), intervals)
+        rows.append((name, *cells, f"{wrong:,} of {size:,}"))
     _print_rows(rows)
     print("in brackets: 95% intervals")
+    return metrics
 
 
 def _spelt(interval: tuple[float, float]) -> str:
-    low, high = interval
-    return f"{100 * low:z.2f} to {high:.2%}"
+    return "{:z.2f} to {:.2f}%".format(*(100 * end for end in interval))
 
 
 def _show_answers(
@@ -237,19 +224,17 @@ def _show_answers(
     folder: Path,
 ) -> None:
     """Print ten answers beside the truth, with their probability; write answers.csv, of all."""
-    rows = list(zip(truth, answers, confidence, strict=True))
-    print()
-    _print_rows([("truth", name, "probability"), *((t, a, f"{p:.2%}") for t, a, p in rows[:10])])
-    with (
-        common.written_beside(folder / "answers.csv") as path,
-        path.open("w", newline="") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(("example", "truth", "answer", "probability"))
-        writer.writerows((i, t, a, f"{p:.6f}") for i, (t, a, p) in enumerate(rows))
+    shown = zip(truth[:10], answers[:10], map("{:.2%}".format, confidence), strict=False)
+    _print_rows([("truth", name, "probability"), *shown])
+    columns = range(len(confidence)), truth, answers, map("{:.6f}".format, confidence)
+    with common.written_beside(folder / "answers.csv") as path, path.open("w", newline="") as file:
+        header = ("example", "truth", "answer", "probability")
+        csv.writer(file).writerows([header, *zip(*columns, strict=True)])
 
 
 def _print_rows(rows: Sequence[Sequence[object]]) -> None:
+    """Print an empty line, and rows of a table."""
+    print()
     widths = [max(len(str(cell)) for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(f"{cell!s:>{width}}" for cell, width in zip(row, widths, strict=True)))
@@ -272,21 +257,21 @@ def comparison(
     histories = {scaling: run.history for scaling, run in runs.items()}
     plots.comparison(histories, whole.folder / "learning_curves.png")
     run_folder.write_json(metrics, whole.folder / "metrics.json")
-    names = [f"epochs to {goal:.1%}" for goal in goals]
-    rows = [("scaling", "input mean", "variance", *names, "test accuracy", "seconds")]
-    for scaling, figures in metrics.items():
-        rows.append(
-            (
-                scaling,
-                f"{figures['input_mean']:z.4f}",
-                f"{figures['input_variance']:,.2f}",
-                *(figures[f"epochs_to_{goal}"] or "-" for goal in goals),
-                f"{figures['test_accuracy']:.2%}",
-                f"{figures['training_seconds']:.1f}",
-            )
+    rows = [
+        (
+            scaling,
+            f"{figures['input_mean']:z.4f}",
+            f"{figures['input_variance']:,.2f}",
+            *(figures[f"epochs_to_{goal}"] or "-" for goal in goals),
+            f"{figures['test_accuracy']:.2%}",
+            f"{figures['training_seconds']:.1f}",
         )
-    print()
-    _print_rows(rows)
+        for scaling, figures in metrics.items()
+    ]
+    goal_names = (f"to {goal:.1%}" for goal in goals)
+    head = ("scaling", "input mean", "variance", *goal_names, "test accuracy", "seconds")
+    _print_rows([head, *rows])
+    print("to ...%: epochs until the validation accuracy reached it")
     show_in_notebook(whole.folder)
     beside_earlier_runs(whole.folder)
 
@@ -296,8 +281,7 @@ def finish(run: Run, metrics: dict[str, float]) -> dict[str, float]:
     plots.learning_curves(run.history, run.folder / "learning_curves.png")
     metrics = metrics | run.state
     run_folder.write_json(metrics, run.folder / "metrics.json")
-    print(f"\ntrained in {run.seconds:.1f} s")
-    print(f"wrote {run.folder}")
+    print(f"\ntrained in {run.seconds:.1f} s\nwrote {run.folder}")
     show_in_notebook(run.folder)
     if run.whole is run:
         beside_earlier_runs(run.folder)
@@ -306,30 +290,27 @@ def finish(run: Run, metrics: dict[str, float]) -> dict[str, float]:
 
 def beside_earlier_runs(folder: Path) -> None:
     """Print a finished run below the last others of the same script that had the same test."""
-    newest = side_by_side.load(folder)
-    others = (
-        run
-        for run in side_by_side.finished(folder.parent)
-        if run.folder != folder and run.test == newest.test
-    )
-    if others := list(itertools.islice(others, MOST_RUNS - 1)):
-        _print_runs([*reversed(others), newest])
+    with contextlib.suppress(common.SettingError):  # the run is done, whatever became of its files
+        newest = side_by_side.load(folder)
+        same_test = side_by_side.finished(folder.parent, like=newest)
+        others = (run for run in same_test if run.folder != folder)
+        if others := list(itertools.islice(others, MOST_RUNS - 1)):
+            _print_runs([*reversed(others), newest])
 
 
 def compare(folders: Sequence[Path], parent: Path) -> None:
     """Print finished runs side by side, and draw their curves: comparison.png, in `parent`.
 
     Args:
-        folders: of the runs; none: all in `parent` with the test of the last by name.
+        folders: of the runs; files among them are passed over; none: all in `parent` with the test
+            of the last by name.
 
     Raises:
         SettingError: there is no such run, there are not two, or two had different tests.
     """
-    named = dict.fromkeys(folder.resolve() for folder in folders)  # each once
-    found = [*map(side_by_side.load, named)] or [*side_by_side.finished(parent)]
-    runs = [run for run in found if run.test == found[0].test]
-    if folders and len(runs) < len(found):
-        raise common.SettingError("--compare: name runs that were tested on the same examples")
+    runs = [] if folders else [*side_by_side.finished(parent)]
+    for folder in dict.fromkeys(folder.resolve() for folder in folders if not folder.is_file()):
+        runs.append(side_by_side.load(folder, *runs[:1]))
     if len(runs) < 2:
         where = "named" if folders else f"with the same test in {parent}"
         raise common.SettingError(f"--compare: {len(runs)} finished runs {where}, not two")
@@ -342,11 +323,11 @@ def compare(folders: Sequence[Path], parent: Path) -> None:
 
 
 def _print_runs(runs: Sequence[side_by_side.FinishedRun]) -> None:
-    rows, left_out = side_by_side.table(runs)
-    print("\nfinished runs with the same test, the last marked *\n")
+    rows = side_by_side.table(runs)
+    print("\nfinished runs with the same test, the last marked *")
     _print_rows(rows)
-    if left_out:
-        print(f"{len(left_out)} more settings differ: see config.json")
+    if left_out := [name for name in side_by_side.differing(runs) if name not in rows[0]]:
+        print(textwrap.fill(f"differ as well: {', '.join(left_out)}", side_by_side.WIDTH))
     print("\n" + textwrap.fill(side_by_side.against_the_best(runs), side_by_side.WIDTH))
 
 

@@ -87,7 +87,7 @@ def test_curves_of_training_and_validation_share_a_panel(tmp_path, drawn):
     }
     assert shown == {
         "loss": {"training": [3.0, 2.0], "validation": [3.5, 2.5]},
-        "label error rate": {"validation": [0.5, 0.25]},
+        "label error rate": {"training": [], "validation": [0.5, 0.25]},
     }
 
 
@@ -128,7 +128,7 @@ def test_beside_each_row_stands_what_the_network_thinks_after_it(drawn, tmp_path
         assert left.get_ylim() == right.get_ylim()  # so that each row is beside its own
         for part in left, right:
             assert list(part.lines[0].get_ydata()) == [settled[i] - 1.5] * 2  # above that row
-    assert not any(part.images or part.axison for part in axes[10:])
+    assert not any(part.images or part.get_frame_on() for part in axes[10:])
 
 
 def test_padding_is_blue_and_a_wrong_reading_red(drawn, tmp_path):

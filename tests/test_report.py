@@ -164,9 +164,9 @@ def test_a_labeller_is_scored_as_a_whole_and_by_length(tmp_path, capsys, monkeyp
         "test_loss": 1.5,
         "test_label_error_rate": 0.2,
         "test_sequence_error_rate": 0.5,
+        "test_size": 4,
         "test_beam_label_error_rate": 1 / 10,
         "test_beam_sequence_error_rate": 1 / 4,
-        "test_size": 4,
         "test_label_error_rate_2": 1 / 4,
         "test_sequence_error_rate_2": 1 / 2,
         "test_label_error_rate_3": 1 / 6,
@@ -177,8 +177,8 @@ def test_a_labeller_is_scored_as_a_whole_and_by_length(tmp_path, capsys, monkeyp
     assert metrics == pytest.approx(expected)
     printed = capsys.readouterr().out
     for name, label_errors, sequence_errors, wrong in (
-        ("greedy decoding", "20.00%", "50.00%", "2 of 4"),
-        ("beam search", "10.00%", "25.00%", "1 of 4"),
+        ("greedy", "20.00%", "50.00%", "2 of 4"),
+        ("beam", "10.00%", "25.00%", "1 of 4"),
         ("3 labels", "16.67%", "50.00%", "1 of 2"),
     ):
         rates = rf"{label_errors} \(.* to .*%\) +{sequence_errors} \(.* to .*%\)"
