@@ -160,9 +160,9 @@ def train_network(
             training.StartEpoch(batches),  # makes the batches of the epoch, by seed and number
             training.StopOnInfiniteLoss(),  # ends a training that has failed
             *tensorboard_callbacks(config, run),
-            # Like Keras's EarlyStopping and ModelCheckpoint, but aware of epochs before --resume:
-            training.StopEarly(run, monitor="val_accuracy", mode="max", patience=config.patience),
-            training.KeepBest(run, monitor="val_accuracy", mode="max"),  # writes model.keras
+            # Writes model.keras, as Keras's ModelCheckpoint does, and ends the training, as its
+            # EarlyStopping does, but knows the epochs before --resume:
+            training.KeepBest(run, monitor="val_accuracy", mode="max", patience=config.patience),
             training.Checkpoint(run),  # writes checkpoint.keras, for --resume, and history.csv
         ],
         verbose=1 if sys.stdout.isatty() else 2,  # a bar on a screen, lines in a file
