@@ -39,8 +39,6 @@ def share(size: int) -> slice:
     Args:
         size: of the batch, a multiple of `count()`.
     """
-    if count() == 1:
-        return slice(size)
     size //= processes.count()
     return slice(processes.process_id() * size, (processes.process_id() + 1) * size)
 

@@ -77,13 +77,12 @@ class Run:
         try:
             network.load_weights(checkpoint)
             updates = int(keras.ops.convert_to_numpy(network.optimizer.iterations.value))
-            rows = read_epochs(self.folder)
-            state = json.loads((self.folder / "metrics.json").read_text())
             done = updates // steps_per_epoch  # one less than rows, if the last was cut short
+            rows = read_epochs(self.folder)
             if done > len(rows):
                 raise ValueError(f"history.csv has {len(rows)} of {done} epochs")
-            if not (self.folder / "model.keras").exists():
-                raise ValueError("model.keras is missing")
+            state = json.loads((self.folder / "metrics.json").read_text())
+            (self.folder / "model.keras").stat()  # raises, if there is none
             self.seconds = state[SECONDS]
             self.stopped = state.get(STOPPED, False) and done == len(rows)
             self.epochs = rows[:done]
@@ -172,8 +171,10 @@ def open_run(script: str, config: RunConfig) -> Run:
             ) from None
     _note_versions(run.folder)
     # Only the main thread may handle Ctrl-C, and only where nobody else does.
-    in_main = threading.current_thread() is threading.main_thread()
-    if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ):
         signal.signal(signal.SIGINT, run.interrupt)
     return run
 
@@ -228,11 +229,14 @@ def _check_resumable(folder: Path, script: str, now: dict) -> None:
             f"--resume {folder}: there is no run of {script} as it is now: only one of "
             f"the two has {', '.join(sorted(others))}"
         )
-    places = "output", "data"  # the project may have been moved, or copied
-    different = [name for name in now if name not in places and now[name] != before[name]]
+    different = [
+        f"{name} {before[name]}, not {now[name]}"
+        for name in now
+        if now[name] != before[name]
+        and name not in ("output", "data")  # the project may have been moved, or copied
+    ]
     if different:
-        differences = ", ".join(f"{name} {before[name]}, not {now[name]}" for name in different)
-        raise common.SettingError(f"--resume {folder}: that run began with {differences}")
+        raise common.SettingError(f"--resume {folder}: that run began with {', '.join(different)}")
     with contextlib.suppress(OSError, ValueError, AttributeError):  # `restore` says what is damaged
         if json.loads((folder / "metrics.json").read_text()).keys() - {SECONDS, STOPPED}:
             raise common.SettingError(f"--resume {folder}: that run is finished")

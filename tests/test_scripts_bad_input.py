@@ -33,7 +33,7 @@ CASES = [  # all lessons take these paths; lesson 1 alone takes them all, the ot
     (["--train-size", "200", "--output", ROOT / "README.md" / "runs"], "can't be written"),
     (["--compare"], "--compare: 0 finished runs with the same test in runs"),
     (["--compare", "runs/none", "runs/nor"], "none: there is no finished run"),
-    (["--compare", "--predict", "photo.jpg"], "--predict and --compare: one at a time"),
+    (["--compare", "--predict", "photo.jpg"], "--predict, --draw and --compare: one at a time"),
     (["--compare", "--model", "model.keras"], "--model goes with --predict or --draw"),
 ]
 

@@ -298,7 +298,7 @@ def test_damaged_files_of_a_run_are_named(call, finished, tmp_path):
             (folder / name).write_bytes(content[: content.rstrip().rfind(b"\n") + 1])
         else:
             (folder / name).unlink()
-        with pytest.raises(DataError, match=rf"its files are damaged \({name} (has 2 of|is missi)"):
+        with pytest.raises(DataError, match=rf"its files are damaged \(.*{name}( has 2 of|'\)$)"):
             call("classic", resume=folder)
         (folder / name).write_bytes(content)
     os.remove(folder / "checkpoint.keras")
