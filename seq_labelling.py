@@ -134,8 +134,7 @@ def main(config: Config) -> dict[str, float]:
     # digits) and 2,000 to test on (of 10,000 more).
     batches, validation, test = load_data(config)
 
-    T, D = test.x.shape[1:]
-    network = rnn_seqlab_network(T, D, config)
+    network = rnn_seqlab_network(*test.x.shape[1:], config)
     saved.start_from(config.start_from, network)  # takes the weights of --start-from, if any
     config = common.with_learning_rate(config, LEARNING_RATES)  # unless one is set
     network.compile(

@@ -17,14 +17,15 @@ def distribute(batch_size: int) -> None:
         SettingError: a batch of this size cannot be divided by the devices.
     """
     number = len(keras.distribution.list_devices()) if keras.backend.backend() == "jax" else 1
-    if number == 1:
-        return
     if batch_size % number:
         raise common.SettingError(
             f"--batch-size {batch_size}: {number} devices share each batch, so that it must be a "
             f"multiple of {number}"
         )
-    keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
+    if number > 1:
+        keras.distribution.set_distribution(
+            keras.distribution.DataParallel(auto_shard_dataset=False)
+        )
 
 
 def count() -> int:

@@ -73,9 +73,8 @@ def _connect(seed: int) -> None:
             f"{given}, but the {keras.backend.backend()} backend trains in one process: set "
             f"KERAS_BACKEND=jax, or unset them"
         )
-    form = r"[^,\s]+:\d+(,[^,\s]+:\d+)* \d+ \d+"
     if (
-        not re.fullmatch(form, f"{addresses} {number} {index}")
+        not re.fullmatch(r"[^,\s]+:\d+(,[^,\s]+:\d+)* \d+ \d+", f"{addresses} {number} {index}")
         or int(index) >= int(number)
         or addresses.count(",") + 1 not in (1, int(number))
     ):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from lessons import NETWORK, small
 
-from support import tensorboard_log, training
+from support import training
 from support.settings import RunConfig
 
 pytestmark = pytest.mark.slow
@@ -69,7 +69,6 @@ def lesson(request, data, tmp_path_factory):
         config = small(request.param, **where | settings)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(keras.Model, "fit", stop)
-            patch.setattr(tensorboard_log, "log_graph", lambda *_: None)  # it takes long
             with pytest.raises(Given) as given:
                 module.main(config)
         return given.value.args
