@@ -11,7 +11,7 @@ from support.settings import RunConfig
 
 
 def lesson(main: Callable[[RunConfig], dict]) -> Callable[[RunConfig], dict]:
-    """Run `main(config)` on all devices, beginning with its seed, and say what ended it.
+    """Run `main(config)` on all devices, beginning with its seed; take Ctrl-C back.
 
     Whatever this process did before, the same seed repeats a run. Several devices, if any, share
     each batch. What the decorated function raises besides the errors of `main`:
