@@ -209,7 +209,7 @@ def main(config: Config) -> dict[str, dict[str, float | None]]:
         print(f"\ntest on {scaling} pixels")
         metrics[scaling] = score(configs[scaling], networks[scaling], train, test, run)
     report.comparison(whole, runs, metrics, GOALS)
-    print(f"\n{tensorboard_log.how_to_see(whole)}")
+    print(f"\n{tensorboard_log.how_to_see(whole.folder)}")
     return metrics
 
 

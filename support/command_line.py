@@ -30,8 +30,7 @@ def parse(config_class: type[pydantic.BaseModel], description: str) -> pydantic.
 
 def spelt(*words: str) -> str:
     """Write a command as PowerShell, cmd.exe and sh read it, with quotes where they are needed."""
-    plain = r"[\w./:=+,@-]+"
-    return " ".join(word if re.fullmatch(plain, word) else f'"{word}"' for word in words)
+    return " ".join(word if re.fullmatch(r"[\w./:=+,@-]+", word) else f'"{word}"' for word in words)
 
 
 @contextlib.contextmanager
@@ -50,8 +49,9 @@ def one_message(resume: Path | None = None) -> Iterator[None]:
     except (common.DataError, common.TrainingError) as error:
         processes.leave(str(error), 1)
     except OSError as error:  # a full disk, a folder that is gone
-        name, reason = error.filename or "a file", error.strerror or error
-        processes.leave(f"{name} can't be written or read: {reason}", 1)
+        processes.leave(
+            f"{error.filename or 'a file'} can't be written or read: {error.strerror or error}", 1
+        )
     except (RuntimeError, ValueError) as error:  # JAX raises either
         if processes.count() == 1:
             raise

@@ -42,10 +42,3 @@ def share(size: int) -> slice:
     """
     size //= processes.count()
     return slice(processes.process_id() * size, (processes.process_id() + 1) * size)
-
-
-def go_on_alone() -> None:
-    """Go on in the first process, on one device; the others leave `processes.join` here."""
-    keras.distribution.set_distribution(None)
-    if processes.process_id() > 0:
-        raise processes.WorkDone

@@ -46,8 +46,7 @@ class LogMore(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if batch % 10 == 9:
             optimizer = self.model.optimizer
-            step = int(keras.ops.convert_to_numpy(optimizer.iterations.value))
-            with self.writer.as_default(step):
+            with self.writer.as_default(int(optimizer.iterations.value)):
                 for name, value in logs.items():
                     tf.summary.scalar(f"batch_{name}", value)
                 tf.summary.scalar("batch_learning_rate", float(optimizer.learning_rate))
@@ -60,22 +59,25 @@ def add_result(config: RunConfig, run: Run, metrics: dict[str, float]) -> None:
     """Write the pictures of a run, the figures of its test, and its settings beside them."""
     if not AVAILABLE:
         return
-    settings = {name: getattr(config, name) for name in SETTINGS_SHOWN}
     with tf.summary.create_file_writer(str(run.folder)).as_default(step=0):
         hparams.hparams_config(
             hparams=[hparams.HParam(name) for name in SETTINGS_SHOWN],
             metrics=[hparams.Metric(name) for name in FIGURES_SHOWN],
         )
-        hparams.hparams(settings, trial_id=f"{config.scaling} {run.whole.folder.name}")
+        hparams.hparams(
+            {name: getattr(config, name) for name in SETTINGS_SHOWN},
+            trial_id=f"{config.scaling} {run.whole.folder.name}",
+        )
         for name in FIGURES_SHOWN:
             tf.summary.scalar(name, metrics[name])
         for picture in sorted(run.folder.glob("*.png")):
             tf.summary.image(picture.stem, tf.io.decode_png(picture.read_bytes(), channels=3)[None])
 
 
-def how_to_see(whole: Run) -> str:
-    """Say how to start TensorBoard, or why it has nothing to show."""
+def how_to_see(folder: Path) -> str:
+    """Say how to start TensorBoard on the folder of a run, or why it has nothing to show."""
     if not AVAILABLE:
         return "nothing was written for TensorBoard: its logs need TensorFlow and TensorBoard"
-    command = command_line.spelt("tensorboard", "--logdir", whole.folder.as_posix())
-    return f"to see the training: {command}"
+    return "to see the training: " + command_line.spelt(
+        "tensorboard", "--logdir", folder.as_posix()
+    )

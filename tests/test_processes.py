@@ -5,7 +5,8 @@ from common import SettingError
 import keras
 import pytest
 
-from support import devices, processes
+from support import processes
+from support.run_folder import Run
 
 VARIABLES = ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
 
@@ -47,13 +48,16 @@ def test_wrong_variables_are_named(values, message, tmp_path, monkeypatch):
 
 def test_the_others_leave_where_the_first_goes_on_alone(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(processes, "_connect", lambda seed: None)
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    network.save(tmp_path / "model.keras")
+    network.compile(loss="mse")
     for process, reached in ("0", ["before", "after"]), ("1", ["before"]):
         monkeypatch.setenv("KERAS_DISTRIBUTION_PROCESS_ID", process)
         steps = []
         with processes.join(seed=0, output=tmp_path, resume=None) as folders:
             print("printed by", process)
             steps.append("before")
-            devices.go_on_alone()
+            Run(tmp_path).best(network)
             steps.append("after")
         assert steps == reached
         assert (folders["output"] == tmp_path) == (process == "0")
