@@ -99,14 +99,15 @@ def classif_rnn_network(
 
     Source: C. Tallec and Y. Ollivier (2018), for the bias, https://arxiv.org/abs/1804.11188
     """
-    options = {}
+    bias = "zeros"  # as in Keras
     if config.cell == "GRU":
         # With bias 0 an untrained update gate keeps half of the state at every row; with bias 1 it
         # keeps sigmoid(1), 73%, as the forget gate of an LSTM does in Keras. A GRU adds up two
         # biases, so the update gate's part of each begins with half of it. The parts of the reset
         # gate and of the candidate begin with 0.
-        parts = np.repeat([config.update_bias / 2, 0.0, 0.0], config.units)
-        options["bias_initializer"] = keras.initializers.Constant(parts)
+        bias = keras.initializers.Constant(
+            np.repeat([config.update_bias / 2, 0.0, 0.0], config.units)
+        )
     network = keras.Sequential(name="classif_rnn_network")
     network.add(keras.Input((T, D), dtype="uint8", name="pixels"))
     network.add(scaling or layers.Rescaling(1 / 255))
@@ -114,7 +115,7 @@ def classif_rnn_network(
         # All layers but the last hand their state at every timestep to the next layer.
         every_state = level < config.depth - 1 or every_row
         recurrent = getattr(layers, config.cell)(
-            config.units, return_sequences=every_state, **options
+            config.units, return_sequences=every_state, bias_initializer=bias
         )
         network.add(layers.Bidirectional(recurrent) if config.bidirectional else recurrent)
         if config.dropout:
@@ -166,9 +167,9 @@ def main(config: Config) -> dict[str, float]:
         callbacks=[
             training.StartEpoch(batches),  # makes the batches of the epoch, by seed and number
             training.StopOnInfiniteLoss(),  # ends a training that has failed
-            # Like Keras's EarlyStopping and ModelCheckpoint, but aware of epochs before --resume:
-            training.StopEarly(run, monitor="val_accuracy", mode="max", patience=config.patience),
-            training.KeepBest(run, monitor="val_accuracy", mode="max"),  # writes model.keras
+            # Writes model.keras, as Keras's ModelCheckpoint does, and ends the training, as its
+            # EarlyStopping does, but knows the epochs before --resume:
+            training.KeepBest(run, monitor="val_accuracy", mode="max", patience=config.patience),
             training.Checkpoint(run),  # writes checkpoint.keras, for --resume, and history.csv
         ],
         verbose=1 if sys.stdout.isatty() else 2,  # a bar on a screen, lines in a file

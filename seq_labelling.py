@@ -134,8 +134,7 @@ def main(config: Config) -> dict[str, float]:
     # digits) and 2,000 to test on (of 10,000 more).
     batches, validation, test = load_data(config)
 
-    T, D = test.x.shape[1:]
-    network = rnn_seqlab_network(T, D, config)
+    network = rnn_seqlab_network(*test.x.shape[1:], config)
     saved.start_from(config.start_from, network)  # takes the weights of --start-from, if any
     config = common.with_learning_rate(config, LEARNING_RATES)  # unless one is set
     network.compile(
@@ -162,11 +161,11 @@ def main(config: Config) -> dict[str, float]:
         callbacks=[
             training.StartEpoch(batches),  # composes the strips of the epoch, by seed and number
             training.StopOnInfiniteLoss(),  # ends a training that has failed
-            # Like Keras's EarlyStopping and ModelCheckpoint, but aware of epochs before --resume:
-            training.StopEarly(
+            # Writes model.keras, as Keras's ModelCheckpoint does, and ends the training, as its
+            # EarlyStopping does, but knows the epochs before --resume:
+            training.KeepBest(
                 run, monitor="val_label_error_rate", mode="min", patience=config.patience
             ),
-            training.KeepBest(run, monitor="val_label_error_rate", mode="min"),  # model.keras
             training.Checkpoint(run),  # writes checkpoint.keras, for --resume, and history.csv
         ],
         verbose=1 if sys.stdout.isatty() else 2,  # a bar on a screen, lines in a file

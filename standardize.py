@@ -107,23 +107,11 @@ def build_network(config: Config, train: common.Examples) -> keras.Model:
         dropout=config.dropout,
         update_bias=0.0,  # as in Keras
     )
-    T, D = train.x.shape[1:]
     scaling = scaling_layer(config.scaling, train.x)
     # It has ten classes to choose from: for others, see its argument `classes`.
-    network = classic.classif_rnn_network(T, D, settings, scaling=scaling)
+    network = classic.classif_rnn_network(*train.x.shape[1:], settings, scaling=scaling)
     saved.start_from(config.start_from, network)  # takes the weights of --start-from, if any
     return network
-
-
-def tensorboard_callbacks(config: Config, run: Run) -> list[keras.callbacks.Callback]:
-    """Make the callbacks that write what TensorBoard shows; none if TensorFlow is missing."""
-    if not tensorboard_log.AVAILABLE:
-        return []
-    return [
-        keras.callbacks.TensorBoard(run.folder, histogram_freq=1),  # figures, weights: every epoch
-        tensorboard_log.LogBatches(run.folder),  # figures and learning rate: every tenth batch
-        tensorboard_log.settings_callback(config, run),  # the settings, beside what they reach
-    ]
 
 
 def train_network(
@@ -149,7 +137,12 @@ def train_network(
     )
     network.summary()
     run.restore(network, steps_per_epoch=len(batches))  # with --resume: what that run had learned
-    tensorboard_log.log_graph(network, run)  # TensorBoard shows it
+    logs = []  # callbacks that write what TensorBoard shows; none if TensorFlow is missing
+    if tensorboard_log.AVAILABLE:
+        logs = [
+            keras.callbacks.TensorBoard(run.folder, histogram_freq=1),  # every epoch, and weights
+            tensorboard_log.LogMore(run.folder),  # every tenth batch, learning rate, graph
+        ]
     network.fit(
         batches,
         validation_data=training.in_batches(validation, batch_size=500),
@@ -159,10 +152,10 @@ def train_network(
         callbacks=[
             training.StartEpoch(batches),  # makes the batches of the epoch, by seed and number
             training.StopOnInfiniteLoss(),  # ends a training that has failed
-            *tensorboard_callbacks(config, run),
-            # Like Keras's EarlyStopping and ModelCheckpoint, but aware of epochs before --resume:
-            training.StopEarly(run, monitor="val_accuracy", mode="max", patience=config.patience),
-            training.KeepBest(run, monitor="val_accuracy", mode="max"),  # writes model.keras
+            *logs,
+            # Writes model.keras, as Keras's ModelCheckpoint does, and ends the training, as its
+            # EarlyStopping does, but knows the epochs before --resume:
+            training.KeepBest(run, monitor="val_accuracy", mode="max", patience=config.patience),
             training.Checkpoint(run),  # writes checkpoint.keras, for --resume, and history.csv
         ],
         verbose=1 if sys.stdout.isatty() else 2,  # a bar on a screen, lines in a file
@@ -170,7 +163,7 @@ def train_network(
 
 
 def score(
-    network: keras.Model, train: common.Examples, test: common.Examples, run: Run
+    config: Config, network: keras.Model, train: common.Examples, test: common.Examples, run: Run
 ) -> dict[str, float | None]:
     """Test the network of the epoch with the highest validation accuracy; return its figures.
 
@@ -186,7 +179,7 @@ def score(
         reached = np.flatnonzero(np.array(run.history["val_accuracy"]) >= goal)
         more[f"epochs_to_{goal}"] = int(reached[0]) + 1 if len(reached) else None
     metrics = report.classifier(network, test, figures, run, more=more)
-    tensorboard_log.add_result(run, metrics)  # figures and pictures of the test
+    tensorboard_log.add_result(config, run, metrics)  # figures of the test, settings, pictures
     return metrics
 
 
@@ -198,10 +191,6 @@ def main(config: Config) -> dict[str, dict[str, float | None]]:
     train, validation, test = digits.load_digits(
         config.data, train_size=config.train_size, test_size=config.test_size
     )
-    if config.start_from and config.scaling == "all":
-        raise common.SettingError(
-            "--start-from needs one --scaling: that of the network that it names"
-        )
     config = common.with_learning_rate(config, LEARNING_RATES)  # unless one is set
     configs = {
         scaling: config.model_copy(update={"scaling": scaling})
@@ -218,9 +207,9 @@ def main(config: Config) -> dict[str, dict[str, float | None]]:
     metrics = {}
     for scaling, run in runs.items():
         print(f"\ntest on {scaling} pixels")
-        metrics[scaling] = score(networks[scaling], train, test, run)
+        metrics[scaling] = score(configs[scaling], networks[scaling], train, test, run)
     report.comparison(whole, runs, metrics, GOALS)
-    print(f"\n{tensorboard_log.how_to_see(whole)}")
+    print(f"\n{tensorboard_log.how_to_see(whole.folder)}")
     return metrics
 
 

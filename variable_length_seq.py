@@ -18,6 +18,7 @@ checkpoint.keras; pictures: learning_curves.png, misread.png, alignment.png, pad
 stops the training and prints how to go on after the last whole epoch: this command with --resume.
 """
 
+import functools
 import sys
 from typing import Literal
 
@@ -119,23 +120,21 @@ def pad(strips: list[np.ndarray] | np.ndarray) -> np.ndarray:
     return keras.utils.pad_sequences(strips, dtype="int16", padding="post", value=PADDING)
 
 
-def in_buckets(compose: digits.Compose, batch_size: int) -> digits.Compose:
-    """Return a function that composes an epoch like `compose`, with similar lengths in one batch.
+def in_buckets(
+    compose: digits.Compose, batch_size: int, random: np.random.Generator
+) -> common.Examples:
+    """Compose the strips of an epoch, and order them so that a batch has similar lengths.
 
     Strips of equal length are in random order, and so are the batches. The last may be smaller.
     """
-
-    def compose_in_buckets(random: np.random.Generator) -> common.Examples:
-        examples = compose(random)
-        lengths = [len(strip) for strip in examples.x]
-        order = np.lexsort((random.random(len(lengths)), lengths))
-        # The smaller batch takes strips of any length, not just the longest.
-        rest = random.choice(len(order), len(order) % batch_size, replace=False)
-        batches = np.delete(order, rest).reshape(-1, batch_size)
-        order = np.concatenate([random.permutation(batches).ravel(), order[rest]])
-        return common.Examples(*(part[order] for part in examples))
-
-    return compose_in_buckets
+    examples = compose(random)
+    lengths = [len(strip) for strip in examples.x]
+    order = np.lexsort((random.random(len(lengths)), lengths))
+    # The smaller batch takes strips of any length, not just the longest.
+    rest = random.choice(len(order), len(order) % batch_size, replace=False)
+    batches = np.delete(order, rest).reshape(-1, batch_size)
+    order = np.concatenate([random.permutation(batches).ravel(), order[rest]])
+    return common.Examples(*(part[order] for part in examples))
 
 
 def load_data(config: Config) -> tuple[training.EpochBatches, common.Examples, common.Examples]:
@@ -156,7 +155,7 @@ def load_data(config: Config) -> tuple[training.EpochBatches, common.Examples, c
         elastic=config.elastic,
     )
     if config.buckets:
-        train = in_buckets(train, config.batch_size)
+        train = functools.partial(in_buckets, train, config.batch_size)
     batches = training.EpochBatches(
         train, batch_size=config.batch_size, seed=config.seed, collate=pad
     )
@@ -202,11 +201,11 @@ def main(config: Config) -> dict[str, float]:
         callbacks=[
             training.StartEpoch(batches),  # composes the strips of the epoch, by seed and number
             training.StopOnInfiniteLoss(),  # ends a training that has failed
-            # Like Keras's EarlyStopping and ModelCheckpoint, but aware of epochs before --resume:
-            training.StopEarly(
+            # Writes model.keras, as Keras's ModelCheckpoint does, and ends the training, as its
+            # EarlyStopping does, but knows the epochs before --resume:
+            training.KeepBest(
                 run, monitor="val_label_error_rate", mode="min", patience=config.patience
             ),
-            training.KeepBest(run, monitor="val_label_error_rate", mode="min"),  # model.keras
             training.Checkpoint(run),  # writes checkpoint.keras, for --resume, and history.csv
         ],
         verbose=1 if sys.stdout.isatty() else 2,  # a bar on a screen, lines in a file

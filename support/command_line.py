@@ -6,7 +6,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import common
 
@@ -16,10 +15,8 @@ import tyro
 from support import drawing, predict, processes, report
 from support.settings import RunConfig
 
-Config = TypeVar("Config", bound=pydantic.BaseModel)
 
-
-def parse(config_class: type[Config], description: str) -> Config:
+def parse(config_class: type[pydantic.BaseModel], description: str) -> pydantic.BaseModel:
     """Read settings from the command line; exit code 2 with one message for a bad one.
 
     Args:
@@ -33,8 +30,7 @@ def parse(config_class: type[Config], description: str) -> Config:
 
 def spelt(*words: str) -> str:
     """Write a command as PowerShell, cmd.exe and sh read it, with quotes where they are needed."""
-    plain = r"[\w./:=+,@-]+"
-    return " ".join(word if re.fullmatch(plain, word) else f'"{word}"' for word in words)
+    return " ".join(word if re.fullmatch(r"[\w./:=+,@-]+", word) else f'"{word}"' for word in words)
 
 
 @contextlib.contextmanager
@@ -53,8 +49,17 @@ def one_message(resume: Path | None = None) -> Iterator[None]:
     except (common.DataError, common.TrainingError) as error:
         processes.leave(str(error), 1)
     except OSError as error:  # a full disk, a folder that is gone
-        reason = f"can't be written or read: {error.strerror or error}"
-        processes.leave(f"{error.filename or 'a file'} {reason}", 1)
+        processes.leave(
+            f"{error.filename or 'a file'} can't be written or read: {error.strerror or error}", 1
+        )
+    except (RuntimeError, ValueError) as error:  # JAX raises either
+        if processes.count() == 1:
+            raise
+        processes.leave(
+            f"another process has ended or can't be reached, or this one has failed "
+            f"({common.one_line(error)}): start all again, with --resume and the folder of the run",
+            1,
+        )
     except common.Interrupted as interruption:
         if processes.process_id() > 0:  # its folder is a temporary one
             advice = "start all again, with --resume and the run's folder"
@@ -77,14 +82,8 @@ def run(main: Callable, config_class: type[RunConfig], description: str) -> None
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name in another encoding
     runs = config.output / Path(sys.argv[0]).stem
     with one_message(config.resume):
-        asked = {
-            "--predict": config.predict,
-            "--draw": config.draw or None,
-            "--compare": config.compare,
-        }
-        actions = [option for option, value in asked.items() if value is not None]
-        if len(actions) > 1:
-            raise common.SettingError(f"{' and '.join(actions)}: one at a time")
+        if (config.predict, config.compare, config.draw or None).count(None) < 2:
+            raise common.SettingError("--predict, --draw and --compare: one at a time")
         if config.seen and config.predict is None:
             raise common.SettingError("--seen goes with --predict")
         if config.model and config.predict is None and not config.draw:

@@ -17,14 +17,15 @@ def distribute(batch_size: int) -> None:
         SettingError: a batch of this size cannot be divided by the devices.
     """
     number = len(keras.distribution.list_devices()) if keras.backend.backend() == "jax" else 1
-    if number == 1:
-        return
     if batch_size % number:
         raise common.SettingError(
             f"--batch-size {batch_size}: {number} devices share each batch, so that it must be a "
             f"multiple of {number}"
         )
-    keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
+    if number > 1:
+        keras.distribution.set_distribution(
+            keras.distribution.DataParallel(auto_shard_dataset=False)
+        )
 
 
 def count() -> int:
@@ -39,14 +40,5 @@ def share(size: int) -> slice:
     Args:
         size: of the batch, a multiple of `count()`.
     """
-    if count() == 1:
-        return slice(size)
     size //= processes.count()
     return slice(processes.process_id() * size, (processes.process_id() + 1) * size)
-
-
-def go_on_alone() -> None:
-    """Go on in the first process, on one device; the others leave `processes.join` here."""
-    keras.distribution.set_distribution(None)
-    if processes.process_id() > 0:
-        raise processes.WorkDone

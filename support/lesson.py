@@ -1,47 +1,34 @@
-"""What surrounds a lesson's main: the seed, several devices, Ctrl-C, the loss of a process."""
+"""What surrounds a lesson's main: the seed, several devices, Ctrl-C."""
 
 import functools
 import signal
 from collections.abc import Callable
-from typing import TypeVar
 
 import common
 
-from support import devices, gru, processes
+from support import devices, gru
 from support.settings import RunConfig
 
-Config = TypeVar("Config", bound=RunConfig)
-Figures = TypeVar("Figures")
 
-
-def lesson(main: Callable[[Config], Figures]) -> Callable[[Config], Figures]:
-    """Run `main(config)` on all devices, beginning with its seed, and say what ended it.
+def lesson(main: Callable[[RunConfig], dict]) -> Callable[[RunConfig], dict]:
+    """Run `main(config)` on all devices, beginning with its seed; take Ctrl-C back.
 
     Whatever this process did before, the same seed repeats a run. Several devices, if any, share
     each batch. What the decorated function raises besides the errors of `main`:
 
     Raises:
-        SettingError: the devices cannot divide a batch; or `main` asks for a setting that class
-            Config does not have.
+        SettingError: the devices cannot divide a batch.
         Interrupted: Ctrl-C, after `run_folder.open_run`; it names the folder.
-        TrainingError: another process is lost.
     """
 
     @functools.wraps(main)
-    def run(config: Config) -> Figures:
+    def run(config: RunConfig) -> dict:
         ctrl_c = signal.getsignal(signal.SIGINT)
         try:
             devices.distribute(config.batch_size)
             common.set_seed(config.seed)
             gru.without_waste()
-            with processes.guarded():
-                return main(config)
-        except AttributeError as error:
-            if not isinstance(error.obj, RunConfig):
-                raise
-            raise common.SettingError(
-                f"class Config has no setting {error.name!r}: is it misspelt?"
-            ) from None
+            return main(config)
         finally:
             if signal.getsignal(signal.SIGINT) is not ctrl_c:  # see `run_folder.open_run`
                 signal.signal(signal.SIGINT, ctrl_c)

@@ -67,46 +67,39 @@ def join(*, seed: int, output: Path, resume: Path | None) -> Iterator[dict[str, 
 
 def _connect(seed: int) -> None:
     addresses, number, index = map(os.environ.get, (_ADDRESSES, _PROCESSES, _PROCESS))
-    _check_process_variables(addresses, number, index)
+    given = f"{_ADDRESSES}={addresses}, {_PROCESSES}={number}, {_PROCESS}={index}"
+    if keras.backend.backend() != "jax":
+        raise common.SettingError(
+            f"{given}, but the {keras.backend.backend()} backend trains in one process: set "
+            f"KERAS_BACKEND=jax, or unset them"
+        )
+    if (
+        not re.fullmatch(r"[^,\s]+:\d+(,[^,\s]+:\d+)* \d+ \d+", f"{addresses} {number} {index}")
+        or int(index) >= int(number)
+        or addresses.count(",") + 1 not in (1, int(number))
+    ):
+        raise common.SettingError(
+            f"{given}: expected HOST:PORT of the first process or, with commas between them, of "
+            f"all; how many there are; and the number of this one, counted from 0"
+        )
     common.set_seed(seed)  # the same in all processes, without an exchange
-    message = f"not all {number} processes came in {LONGEST_WAIT:.0f} seconds: start all, or none"
     stderr = os.dup(2)  # what is written to the usual one is held back below
 
     def give_up() -> None:
-        os.write(stderr, f"{message}\n".encode())
+        message = f"not all {number} processes came in {LONGEST_WAIT:.0f} seconds"
+        os.write(stderr, f"{message}: start all, or none\n".encode())
         os._exit(1)  # see `leave`
 
     giving_up = threading.Timer(LONGEST_WAIT, give_up)
-    giving_up.daemon = True
     giving_up.start()
-    if process_id() == 0:
-        print(f"waiting for the other processes, {number} in all", flush=True)
     try:
+        if process_id() == 0:
+            print(f"waiting for the other processes, {number} in all", flush=True)
         keras.distribution.initialize()
         with common.hold_back_output(), keras.distribution.DataParallel().scope():
             keras.Variable(0.0)  # first exchange: JAX connects the processes, and reports it
     finally:
         giving_up.cancel()
-
-
-def _check_process_variables(addresses: str | None, number: str | None, index: str | None) -> None:
-    if keras.backend.backend() != "jax":
-        raise common.SettingError(
-            f"{_ADDRESSES} and its like are set, but the {keras.backend.backend()} "
-            f"backend trains in one process: set KERAS_BACKEND=jax, or unset them"
-        )
-    for name, value, form, expected in (
-        (_ADDRESSES, addresses, r"[^,]+:\d+(,[^,]+:\d+)*", "HOST:PORT[,HOST:PORT]"),
-        (_PROCESSES, number, r"\d+", "how many processes there are"),
-        (_PROCESS, index, r"\d+", "the number of this process, counted from 0"),
-    ):
-        if not re.fullmatch(form, value or ""):
-            raise common.SettingError(f"{name} is {value or 'not set'}; expected {expected}")
-    if int(index) >= int(number) or addresses.count(",") + 1 not in (1, int(number)):
-        raise common.SettingError(
-            f"{_ADDRESSES}={addresses}, {_PROCESSES}={number}, {_PROCESS}={index}: expected the "
-            f"address of the first process or those of all, and a process below the number of all"
-        )
 
 
 def process_id() -> int:
@@ -117,20 +110,6 @@ def process_id() -> int:
 def count() -> int:
     """Count the processes that train together."""
     return int(os.environ.get(_PROCESSES, 1))
-
-
-@contextlib.contextmanager
-def guarded() -> Iterator[None]:
-    """Turn an error that JAX raises when another process is lost into a TrainingError."""
-    try:
-        yield
-    except (RuntimeError, ValueError) as error:  # JAX raises either, by what it was about to do
-        if _ADDRESSES not in os.environ:
-            raise
-        raise common.TrainingError(
-            f"another process has ended or can't be reached, or this one has failed "
-            f"({common.one_line(error)}): start all again, with --resume and the folder of the run"
-        ) from None
 
 
 def leave(message: str, code: int) -> NoReturn:

@@ -18,7 +18,7 @@ import common
 import keras
 import numpy as np
 
-from support import devices
+from support import processes
 from support.settings import RunConfig
 
 SECONDS, STOPPED = "training_seconds", "stopped"  # in metrics.json, during the training too
@@ -76,14 +76,13 @@ class Run:
             return
         try:
             network.load_weights(checkpoint)
-            updates = int(keras.ops.convert_to_numpy(network.optimizer.iterations.value))
             rows = read_epochs(self.folder)
-            state = json.loads((self.folder / "metrics.json").read_text())
-            done = updates // steps_per_epoch  # one less than rows, if the last was cut short
+            # One less than rows, if the last was cut short:
+            done = int(network.optimizer.iterations.value) // steps_per_epoch
             if done > len(rows):
                 raise ValueError(f"history.csv has {len(rows)} of {done} epochs")
-            if not (self.folder / "model.keras").exists():
-                raise ValueError("model.keras is missing")
+            state = json.loads((self.folder / "metrics.json").read_text())
+            (self.folder / "model.keras").stat()  # raises, if there is none
             self.seconds = state[SECONDS]
             self.stopped = state.get(STOPPED, False) and done == len(rows)
             self.epochs = rows[:done]
@@ -113,10 +112,13 @@ class Run:
     def best(self, network: keras.Model) -> keras.Model:
         """Return the network of the best epoch, from model.keras, compiled as `network` is.
 
-        It is on one device, where several trained it. See `devices.go_on_alone`.
+        Where several devices or processes trained, the first process goes on alone from here, on
+        one device; the others leave `processes.join`.
         """
         compiled = network.get_compile_config()
-        devices.go_on_alone()
+        keras.distribution.set_distribution(None)
+        if processes.process_id() > 0:
+            raise processes.WorkDone
         best = keras.saving.load_model(self.folder / "model.keras")
         best.compile_from_config(compiled)
         return best
@@ -172,8 +174,10 @@ def open_run(script: str, config: RunConfig) -> Run:
             ) from None
     _note_versions(run.folder)
     # Only the main thread may handle Ctrl-C, and only where nobody else does.
-    in_main = threading.current_thread() is threading.main_thread()
-    if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ):
         signal.signal(signal.SIGINT, run.interrupt)
     return run
 
@@ -215,24 +219,26 @@ def _note_versions(folder: Path) -> None:
 def _check_resumable(folder: Path, script: str, now: dict) -> None:
     """Raise SettingError if there is no unfinished run of the script with these settings."""
     try:
-        before = json.loads((folder / "config.json").read_text())
-        others = before.keys() ^ now.keys()  # of another script, or of this one as it was
-    except (OSError, ValueError, AttributeError):  # no file, no JSON, no dictionary
+        before = dict(json.loads((folder / "config.json").read_text()))
+    except (OSError, ValueError, TypeError):  # no file, no JSON, no dictionary
         raise common.SettingError(f"--resume {folder}: there is no run of {script}") from None
     if (folder.parent / "config.json").exists():
         raise common.SettingError(
             f"--resume {folder}: it is a part of the run {folder.parent}: name that"
         )
-    if others:
+    if others := before.keys() ^ now.keys():  # of another script, or of this one as it was
         raise common.SettingError(
             f"--resume {folder}: there is no run of {script} as it is now: only one of "
             f"the two has {', '.join(sorted(others))}"
         )
-    places = "output", "data"  # the project may have been moved, or copied
-    different = [name for name in now if name not in places and now[name] != before[name]]
+    different = [
+        f"{name} {before[name]}, not {now[name]}"
+        for name in now
+        if now[name] != before[name]
+        and name not in ("output", "data")  # the project may have been moved, or copied
+    ]
     if different:
-        differences = ", ".join(f"{name} {before[name]}, not {now[name]}" for name in different)
-        raise common.SettingError(f"--resume {folder}: that run began with {differences}")
+        raise common.SettingError(f"--resume {folder}: that run began with {', '.join(different)}")
     with contextlib.suppress(OSError, ValueError, AttributeError):  # `restore` says what is damaged
         if json.loads((folder / "metrics.json").read_text()).keys() - {SECONDS, STOPPED}:
             raise common.SettingError(f"--resume {folder}: that run is finished")

@@ -37,8 +37,7 @@ class RunConfig(
 
         Data count by their content, not their path: the file's SHA-256 is added, its beginning.
         """
-        what_to_do = {"resume", "predict", "draw", "model", "seen", "compare"}
-        settings = self.model_dump(mode="json", exclude=what_to_do)
-        with self.data.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return settings | {"data_sha256": digest[:16]}
+        settings = self.model_dump(
+            mode="json", exclude={"resume", "predict", "draw", "model", "seen", "compare"}
+        )
+        return settings | {"data_sha256": hashlib.sha256(self.data.read_bytes()).hexdigest()[:16]}

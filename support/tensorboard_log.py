@@ -22,54 +22,41 @@ SETTINGS_SHOWN = "scaling", "optimizer", "learning_rate", "cell", "units", "epoc
 FIGURES_SHOWN = "test_accuracy", "test_loss", "training_seconds"
 
 
-def settings_callback(config: RunConfig, run: Run) -> keras.callbacks.Callback:
-    """Make the callback that writes a row of the table of settings and results."""
-    settings = {name: getattr(config, name) for name in SETTINGS_SHOWN}
-    trial = f"{config.scaling} {run.whole.folder.name}"
-    return hparams.KerasCallback(str(run.folder), settings, trial_id=trial)
+class LogMore(keras.callbacks.Callback):
+    """Write what keras.callbacks.TensorBoard leaves out: figures within an epoch, and the graph.
 
-
-class LogBatches(keras.callbacks.Callback):
-    """Write figures after every tenth batch, and the learning rate.
-
-    The figures are means since the epoch began. keras.callbacks.TensorBoard(update_freq=10) writes
-    them too, but leaves out those of an epoch whose last batch is not a tenth one.
+    The figures are means since the epoch began, and the learning rate, after every tenth batch.
+    keras.callbacks.TensorBoard(update_freq=10) writes them too, but then leaves out those of an
+    epoch whose last batch is not a tenth one. The graph is that of the operations, which TensorFlow
+    alone can write; Keras writes the layers, with any backend.
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
+        self.folder = folder
         self.writer = tf.summary.create_file_writer(str(folder / "batches"))
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self.step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations.value))
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        if keras.backend.backend() == "tensorflow":
+            pixels = tf.TensorSpec(self.model.input_shape, self.model.inputs[0].dtype)
+            answer = tf.function(lambda pixels: self.model(pixels, training=False))
+            with tf.summary.create_file_writer(str(self.folder / "train")).as_default():  # as Keras
+                tf.summary.graph(answer.get_concrete_function(pixels).graph)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        self.step += 1  # counted here, because it takes long to ask the optimizer with JAX
-        if self.step % 10 == 0:
-            with self.writer.as_default(self.step):
+        if batch % 10 == 9:
+            optimizer = self.model.optimizer
+            with self.writer.as_default(int(optimizer.iterations.value)):
                 for name, value in logs.items():
                     tf.summary.scalar(f"batch_{name}", value)
-                tf.summary.scalar("batch_learning_rate", float(self.model.optimizer.learning_rate))
+                tf.summary.scalar("batch_learning_rate", float(optimizer.learning_rate))
 
     def on_train_end(self, logs: dict | None = None) -> None:
         self.writer.close()
 
 
-def log_graph(network: keras.Model, run: Run) -> None:
-    """Write the graph of the network's operations."""
-    if not AVAILABLE or run.epochs:  # it was written before the run was interrupted
-        return
-    if keras.backend.backend() != "tensorflow":
-        print("in TensorBoard, choose the conceptual graph: that of operations needs TensorFlow")
-        return
-    pixels = tf.TensorSpec(network.input_shape, network.inputs[0].dtype)
-    answer = tf.function(lambda pixels: network(pixels, training=False))
-    with tf.summary.create_file_writer(str(run.folder / "train")).as_default():  # as Keras does
-        tf.summary.graph(answer.get_concrete_function(pixels).graph)
-
-
-def add_result(run: Run, metrics: dict[str, float]) -> None:
-    """Write the figures of the test and the pictures of a run."""
+def add_result(config: RunConfig, run: Run, metrics: dict[str, float]) -> None:
+    """Write the pictures of a run, the figures of its test, and its settings beside them."""
     if not AVAILABLE:
         return
     with tf.summary.create_file_writer(str(run.folder)).as_default(step=0):
@@ -77,16 +64,20 @@ def add_result(run: Run, metrics: dict[str, float]) -> None:
             hparams=[hparams.HParam(name) for name in SETTINGS_SHOWN],
             metrics=[hparams.Metric(name) for name in FIGURES_SHOWN],
         )
-        for name, value in metrics.items():
-            if value is not None:
-                tf.summary.scalar(name, value)
+        hparams.hparams(
+            {name: getattr(config, name) for name in SETTINGS_SHOWN},
+            trial_id=f"{config.scaling} {run.whole.folder.name}",
+        )
+        for name in FIGURES_SHOWN:
+            tf.summary.scalar(name, metrics[name])
         for picture in sorted(run.folder.glob("*.png")):
             tf.summary.image(picture.stem, tf.io.decode_png(picture.read_bytes(), channels=3)[None])
 
 
-def how_to_see(whole: Run) -> str:
-    """Say how to start TensorBoard, or why it has nothing to show."""
+def how_to_see(folder: Path) -> str:
+    """Say how to start TensorBoard on the folder of a run, or why it has nothing to show."""
     if not AVAILABLE:
         return "nothing was written for TensorBoard: its logs need TensorFlow and TensorBoard"
-    command = command_line.spelt("tensorboard", "--logdir", whole.folder.as_posix())
-    return f"to see the training: {command}"
+    return "to see the training: " + command_line.spelt(
+        "tensorboard", "--logdir", folder.as_posix()
+    )

@@ -128,62 +128,46 @@ class StartEpoch(keras.callbacks.Callback):
 class StopOnInfiniteLoss(keras.callbacks.Callback):
     """Raise TrainingError at the first batch whose loss is not a finite number."""
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self.epoch = epoch
-
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if not math.isfinite(logs["loss"]):
-            # The loss of the first batch is that of the first weights: no rate has changed them.
-            advice = "lower --learning-rate" if self.epoch or batch else "look at the data"
             raise common.TrainingError(
-                f"the loss became {logs['loss']} in epoch {self.epoch + 1}, batch {batch + 1}: "
-                f"{advice}"
+                f"the loss became {logs['loss']} in batch {batch + 1} of this epoch: "
+                f"lower --learning-rate"
             )
 
 
-class KeepBest(keras.callbacks.Callback):
+class KeepBest(keras.callbacks.EarlyStopping):
     """Write the network of the best epoch, or the last of several equal ones, to model.keras.
 
-    The network alone, without optimizer and metrics: Keras loads it without this project.
-    `keras.callbacks.ModelCheckpoint` would forget the best epoch when a run is resumed, and could
-    leave half a file.
+    The network alone, without optimizer and metrics: Keras loads it without this project. As
+    Keras's EarlyStopping does, it ends a training that makes no more progress; but it remembers
+    the epochs before a run was interrupted. `keras.callbacks.ModelCheckpoint` would forget which
+    was the best, and could leave half a file.
 
     Args:
         run: whose earlier epochs count too.
         monitor: name of the figure that says which epoch is the best.
         mode: whether its lowest or its highest value is the best.
-    """
-
-    def __init__(self, run: Run, monitor: str, mode: Literal["min", "max"]) -> None:
-        super().__init__()
-        self.run, self.monitor = run, monitor
-        self.best = {"min": min, "max": max}[mode]
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        figures = [logs[self.monitor], *(row[self.monitor] for row in self.run.epochs)]
-        if self.best(figures) == logs[self.monitor]:
-            network = keras.Model(self.model.inputs[0], self.model.outputs[0], name=self.model.name)
-            with common.written_beside(self.run.folder / "model.keras") as path:
-                network.save(path)
-
-
-class StopEarly(keras.callbacks.EarlyStopping):
-    """Keras's EarlyStopping, which remembers the epochs before a run was interrupted.
-
-    Args:
-        run: whose earlier epochs count too.
         patience: epochs without progress after which the training ends; None: it never does.
-        settings: see `keras.callbacks.EarlyStopping`.
     """
 
-    def __init__(self, run: Run, patience: int | None, **settings: object) -> None:
-        super().__init__(patience=math.inf if patience is None else patience, **settings)
+    def __init__(
+        self, run: Run, *, monitor: str, mode: Literal["min", "max"], patience: int | None
+    ) -> None:
+        super().__init__(monitor, mode=mode, patience=patience or math.inf)
         self.run = run
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         super().on_train_begin(logs)
         for epoch, figures in enumerate(self.run.epochs):
-            self.on_epoch_end(epoch, figures)
+            super().on_epoch_end(epoch, figures)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        super().on_epoch_end(epoch, logs)
+        if logs[self.monitor] == self.best:
+            network = keras.Model(self.model.inputs[0], self.model.outputs[0], name=self.model.name)
+            with common.written_beside(self.run.folder / "model.keras") as path:
+                network.save(path)
 
 
 class Checkpoint(keras.callbacks.Callback):

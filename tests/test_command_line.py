@@ -77,7 +77,18 @@ def test_a_process_that_is_not_the_first_does_not_name_its_temporary_folder(monk
     assert capsys.readouterr().err == message
 
 
-@pytest.mark.parametrize("error", [AttributeError("'int' object has no attribute 'x'"), KeyError()])
+@pytest.mark.parametrize("error", [RuntimeError, ValueError])
+def test_what_jax_raises_when_a_process_is_lost_is_one_line(error, monkeypatch, capsys):
+    monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
+    with pytest.raises(SystemExit, match="1"), command_line.one_message():
+        raise error("Gloo has failed\nat length")
+    said = capsys.readouterr().err
+    assert said.startswith("another process has ended ")
+    assert "(Gloo has failed): start all again" in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [AttributeError(), KeyError(), RuntimeError(), ValueError()])
 def test_a_mistake_of_ours_is_not_taken_for_one_of_the_user(error, monkeypatch):
     with pytest.raises(type(error)):
         run(error, monkeypatch)

@@ -280,7 +280,7 @@ def test_a_network_for_images_that_are_not_square_is_refused(tmp_path, monkeypat
         (["--predict", "x.png"], 2, "no trained network in runs/classic"),
         (["--predict", "x.png", "--model", "none.keras"], 1, "none.keras is no file"),
         (["--draw"], 2, "there is no trained network in runs/classic"),
-        (["--draw", "--predict", "x.png"], 2, "--predict and --draw: one at a time"),
+        (["--draw", "--predict", "x.png"], 2, "--predict, --draw and --compare: one at a time"),
         (["--draw", "--seen", "seen.png"], 2, "--seen goes with --predict"),
         (["--model", "none.keras"], 2, "--model goes with --predict or --draw"),
         (["--seen", "seen.png"], 2, "--seen goes with --predict"),

@@ -180,13 +180,15 @@ def test_a_second_training_goes_on_from_the_first(call, finished, tmp_path, monk
     assert_same_run(only_run(tmp_path / "whole"), folder)
 
 
-@pytest.mark.parametrize(("where", "epoch", "done"), [("train", 1, 1), ("test", 2, 3)])
-def test_ctrl_c_that_keras_drops_ends_the_training(where, epoch, done, call, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("where", "left", "done"), [("train", 4, 1), ("test", 3, 3)])
+def test_ctrl_c_that_keras_drops_ends_the_training(where, left, done, call, tmp_path, monkeypatch):
     """Keras drops every exception while it reads the figures of a batch, or of the validation."""
     event = f"on_{where}_batch_end"
 
     def interrupt_and_drop(self, batch, logs=None):
-        if self.epoch == epoch:
+        nonlocal left
+        left -= 1
+        if left == 0:
             with contextlib.suppress(KeyboardInterrupt):
                 signal.raise_signal(signal.SIGINT)
 
@@ -296,7 +298,7 @@ def test_damaged_files_of_a_run_are_named(call, finished, tmp_path):
             (folder / name).write_bytes(content[: content.rstrip().rfind(b"\n") + 1])
         else:
             (folder / name).unlink()
-        with pytest.raises(DataError, match=rf"its files are damaged \({name} (has 2 of|is missi)"):
+        with pytest.raises(DataError, match=rf"its files are damaged \(.*{name}( has 2 of|'\)$)"):
             call("classic", resume=folder)
         (folder / name).write_bytes(content)
     os.remove(folder / "checkpoint.keras")

@@ -140,7 +140,7 @@ def test_scalars_are_those_of_the_history(scaling, shown, folder):
         assert steps == [0, 1]
         assert values == pytest.approx([float(row[column]) for row in history], rel=1e-6)
     for name in "loss", "accuracy", "learning_rate":
-        assert scalars(shown(scaling, "batches"), f"batch_{name}")[0] == [10, 20, 30]
+        assert scalars(shown(scaling, "batches"), f"batch_{name}")[0] == [10, 26]
     metrics = json.loads((folder / scaling / "metrics.json").read_text())
     for name in tensorboard_log.FIGURES_SHOWN:
         assert scalars(shown(scaling), name)[1] == pytest.approx([metrics[name]], rel=1e-6)

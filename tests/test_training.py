@@ -147,8 +147,7 @@ def fit(run, losses, patience=None, epochs=None):
         epochs=run.last_epoch(epochs or len(losses)),
         callbacks=[
             Figures(losses),
-            training.StopEarly(run, monitor="val_loss", mode="min", patience=patience),
-            training.KeepBest(run, monitor="val_loss", mode="min"),
+            training.KeepBest(run, monitor="val_loss", mode="min", patience=patience),
             training.Checkpoint(run),
         ],
     )
@@ -202,14 +201,3 @@ def test_a_run_that_was_killed_while_it_stopped_stops_at_the_same_epoch(tmp_path
     network = fit(again, losses, patience=2)
     assert (again.epochs, again.stopped) == (run.epochs, True)
     assert network.get_weights()[0] == 4
-
-
-@pytest.mark.parametrize(
-    ("epoch", "batch", "advice"),
-    [(0, 0, "look at the data"), (0, 1, "lower --learning-rate"), (1, 0, "lower --learning-rate")],
-)
-def test_a_loss_before_the_first_update_is_not_blamed_on_the_rate(epoch, batch, advice):
-    watch = training.StopOnInfiniteLoss()
-    watch.on_epoch_begin(epoch)
-    with pytest.raises(common.TrainingError, match=f"batch {batch + 1}: {advice}$"):
-        watch.on_train_batch_end(batch, {"loss": float("nan")})

