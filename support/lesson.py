@@ -17,7 +17,8 @@ def lesson(main: Callable[[RunConfig], dict]) -> Callable[[RunConfig], dict]:
     each batch. What the decorated function raises besides the errors of `main`:
 
     Raises:
-        SettingError: the devices cannot divide a batch.
+        SettingError: the devices cannot divide a batch; or `main` asks for a setting that class
+            Config does not have.
         Interrupted: Ctrl-C, after `run_folder.open_run`; it names the folder.
     """
 
@@ -29,6 +30,12 @@ def lesson(main: Callable[[RunConfig], dict]) -> Callable[[RunConfig], dict]:
             common.set_seed(config.seed)
             gru.without_waste()
             return main(config)
+        except AttributeError as error:
+            if not isinstance(error.obj, RunConfig):
+                raise
+            raise common.SettingError(
+                f"class Config has no setting {error.name!r}: is it misspelt?"
+            ) from None
         finally:
             if signal.getsignal(signal.SIGINT) is not ctrl_c:  # see `run_folder.open_run`
                 signal.signal(signal.SIGINT, ctrl_c)

@@ -2,7 +2,7 @@
 
 import signal
 
-from common import TrainingError
+from common import SettingError, TrainingError
 
 import keras
 import numpy as np
@@ -15,6 +15,18 @@ from support.settings import RunConfig
 
 class Config(RunConfig):
     batch_size: int = 7
+
+
+def test_a_setting_that_is_missing_is_named():
+    with pytest.raises(SettingError, match="class Config has no setting 'units': is it misspelt"):
+        lesson(lambda config: config.units)(Config())
+    with pytest.raises(SettingError, match="class Config has no setting 'batch_size'"):
+        lesson(lambda config: None)(RunConfig())
+
+
+def test_another_attribute_that_is_missing_is_a_mistake_of_ours():
+    with pytest.raises(AttributeError, match="'int' object has no attribute 'units'"):
+        lesson(lambda config: config.seed.units)(Config())
 
 
 def test_it_begins_anew_with_the_seed():

@@ -59,6 +59,7 @@ def test_bad_settings_end_with_one_message_and_exit_code_2(
 
 
 EDITS = [
+    (r"units: PositiveInt = \d+", "unit: PositiveInt = 3", "no setting 'units'"),
     (r"units: PositiveInt = \d+", "units: PositiveInt = 0", "greater than 0"),
     (r"(learning_rate: .*) = \S+", r"\1 = float('nan')", "finite number"),
     (r"dropout: BelowOne = \S+", "dropout: BelowOne = 1", "less than 1"),
