@@ -15,6 +15,7 @@ CASES = [  # all lessons take these paths; lesson 1 alone takes them all, the ot
     ("--train-size 70000", 2, "--train-size 70,000: there are "),
     ("--train-size 200 --output a_file", 2, "--output a_file can't be written"),
     ("--data missing.pkl", 1, "missing.pkl does not exist: check --data"),
+    ("--data a_file", 1, "a_file is damaged"),  # an empty one
     ("--learning-rate nan", 2, "finite number"),
     ("--dropout 1", 2, "less than 1"),
     ("--seed -1", 2, "greater than or equal to 0"),
