@@ -146,7 +146,9 @@ def test_several_devices_of_one_process_share_the_batches(data, tmp_path, monkey
 
 
 @pytest.mark.parametrize(
-    ("victim", "code"), [(0, DIE_IN_AN_EPOCH), (1, DIE_IN_AN_EPOCH), (1, DIE_BETWEEN_EPOCHS)]
+    ("victim", "code"),
+    [(0, DIE_IN_AN_EPOCH), (1, DIE_IN_AN_EPOCH), (1, DIE_BETWEEN_EPOCHS)],
+    ids=["the first in an epoch", "the second in an epoch", "the second between epochs"],
 )
 def test_when_a_process_dies_the_other_ends_and_the_run_can_be_resumed(
     runs, victim, code, data, tmp_path
