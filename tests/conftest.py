@@ -1,6 +1,7 @@
 """What several test files share."""
 
 import contextlib
+import gc
 import os
 import pickle
 import tempfile
@@ -46,6 +47,7 @@ def pytest_collection_modifyitems(items):
         item.add_marker(pytest.mark.filterwarnings("ignore:__array__ implementation doesn't"))
         # As common.py does, whose filter pytest sets aside.
         item.add_marker(pytest.mark.filterwarnings(f"ignore:{common.MASK_WARNING}"))
+    gc.freeze()  # before each run Keras collects garbage, but never what libraries hold
 
 
 @pytest.fixture(scope="session")

@@ -11,13 +11,8 @@ import pytest
 from support import command_line, processes
 from support.settings import RunConfig
 
-
-def run(error, monkeypatch):
-    def main(config):
-        raise error
-
-    monkeypatch.setattr("sys.argv", ["classic.py", "--seed", "3"])
-    command_line.run(main, RunConfig, "A lesson.")
+RUN = "runs/classic/now"
+INTERRUPTED = "\ninterrupted; to go on: "
 
 
 @pytest.mark.parametrize(
@@ -32,25 +27,40 @@ def run(error, monkeypatch):
             "model.keras can't be written or read: No space left on device\n",
         ),
         (
-            common.Interrupted("runs/classic/now"),
+            common.Interrupted(RUN),
             130,
-            "\ninterrupted; to go on: python classic.py --seed 3 --resume runs/classic/now\n",
+            f"{INTERRUPTED}python classic.py --seed 3 --resume {RUN}\n",
         ),
         (KeyboardInterrupt(), 130, "\ninterrupted\n"),
     ],
 )
 def test_what_a_user_can_mend_is_one_message(error, code, message, monkeypatch, capsys):
-    with pytest.raises(SystemExit) as exit:
-        run(error, monkeypatch)
+    monkeypatch.setattr("sys.argv", ["classic.py", "--seed", "3"])
+    with pytest.raises(SystemExit) as exit, command_line.one_message():
+        raise error
     assert exit.value.code == code
     assert capsys.readouterr() == ("", message)
 
 
 @pytest.mark.parametrize(
+    ("process", "command"),
+    [
+        (0, f"python classic.py --resume {RUN}"),  # the same command
+        (1, "start all again, with --resume and the run's folder"),  # its folder is a temporary one
+    ],
+)
+def test_a_resumed_run_can_be_resumed_again(process, command, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["classic.py", "--resume", RUN])
+    monkeypatch.setattr(processes, "process_id", lambda: process)
+    with pytest.raises(SystemExit), command_line.one_message(Path(RUN)):
+        raise common.Interrupted(RUN)
+    assert capsys.readouterr().err == f"{INTERRUPTED}{command}\n"
+
+
+@pytest.mark.parametrize(
     ("word", "written"),
     [
-        ("runs/classic/2026-11-28_10-00-00", "runs/classic/2026-11-28_10-00-00"),
-        ("C:/Users/Zoë/runs", "C:/Users/Zoë/runs"),
+        ("C:/Users/Zoë/runs-1", "C:/Users/Zoë/runs-1"),
         ("C:\\Users\\Zoë", '"C:\\Users\\Zoë"'),
         ("my runs (2)", '"my runs (2)"'),
         ("", '""'),
@@ -59,22 +69,6 @@ def test_what_a_user_can_mend_is_one_message(error, code, message, monkeypatch, 
 def test_a_command_is_written_for_all_shells(word, written):
     assert command_line.spelt("python", word) == f"python {written}"
     assert shlex.split(written) == [word]
-
-
-def test_a_resumed_run_is_resumed_again_by_the_same_command(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["classic.py", "--resume", "runs/classic/now"])
-    with pytest.raises(SystemExit), command_line.one_message(Path("runs/classic/now")):
-        raise common.Interrupted("runs/classic/now")
-    message = "\ninterrupted; to go on: python classic.py --resume runs/classic/now\n"
-    assert capsys.readouterr().err == message
-
-
-def test_a_process_that_is_not_the_first_does_not_name_its_temporary_folder(monkeypatch, capsys):
-    monkeypatch.setattr(processes, "process_id", lambda: 1)
-    with pytest.raises(SystemExit), command_line.one_message():
-        raise common.Interrupted("/tmp/runs/classic/now")
-    message = "\ninterrupted; to go on: start all again, with --resume and the run's folder\n"
-    assert capsys.readouterr().err == message
 
 
 @pytest.mark.parametrize("error", [RuntimeError, ValueError])
@@ -89,9 +83,9 @@ def test_what_jax_raises_when_a_process_is_lost_is_one_line(error, monkeypatch, 
 
 
 @pytest.mark.parametrize("error", [AttributeError(), KeyError(), RuntimeError(), ValueError()])
-def test_a_mistake_of_ours_is_not_taken_for_one_of_the_user(error, monkeypatch):
-    with pytest.raises(type(error)):
-        run(error, monkeypatch)
+def test_a_mistake_of_ours_is_not_taken_for_one_of_the_user(error):
+    with pytest.raises(type(error)), command_line.one_message():
+        raise error
 
 
 def test_help_ends_with_the_settings_of_the_lesson_where_a_terminal_shows_them(monkeypatch, capsys):
@@ -107,4 +101,3 @@ def test_help_ends_with_the_settings_of_the_lesson_where_a_terminal_shows_them(m
     assert "units of each recurrent layer" in printed
     assert "(default: 7)" in printed
     assert printed.index("--seed") < printed.index("--resume") < printed.index("--units")
-    assert (Config().units, Config(units=4).units, Config().seed) == (3, 4, 7)

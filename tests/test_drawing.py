@@ -14,7 +14,6 @@ from lessons import small
 from matplotlib.backend_bases import KeyEvent
 
 import classic
-import standardize
 import variable_length_seq
 from support import drawing, predict
 from tests.benchmarks.drawing import mouse, new_pad, write
@@ -24,39 +23,35 @@ SEVEN = [(0.2, 0.8), (0.8, 0.8), (0.4, 0.2)]
 BAR = [(0.45, 0.5), (0.75, 0.5)]
 
 
-def network(kind):
+KINDS = "one direction", "two directions", "line"
+of_a_digit = pytest.mark.parametrize("pad", KINDS[:1], indirect=True)
+
+
+def save_network(kind, folder):
     if kind == "line":
-        return variable_length_seq.rnn_seqlab_network(28, small("variable_length_seq", columns=4))
-    config = small("classic", bidirectional=kind == "two directions", units=16)
-    scaling = None
-    if kind == "standardized":
-        images = np.random.default_rng(0).integers(0, 256, (9, 28, 28))
-        scaling = standardize.scaling_layer("standardized", images)
-    return classic.classif_rnn_network(28, 28, config, scaling=scaling)
+        network = variable_length_seq.rnn_seqlab_network(
+            28, small("variable_length_seq", columns=4)
+        )
+    else:
+        config = small("classic", bidirectional=kind == "two directions", units=16)
+        network = classic.classif_rnn_network(28, 28, config)
+    network.save(folder / "model.keras")
+    return folder / "model.keras"
 
 
 @pytest.fixture(scope="module")
 def pads(tmp_path_factory):
     """A pad for each kind of network: each is compiled once."""
     pads = {}
-    for kind in "one direction", "standardized", "two directions", "line":
-        path = tmp_path_factory.mktemp("network") / "model.keras"
-        network(kind).save(path)
-        pads[kind] = new_pad(path, path.parent)
+    for kind in KINDS:
+        folder = tmp_path_factory.mktemp("network")
+        pads[kind] = new_pad(save_network(kind, folder), folder)
     return pads
 
 
-@pytest.fixture(params=["one direction", "standardized", "two directions", "line"])
+@pytest.fixture(params=KINDS)
 def pad(request, pads, tmp_path):
     pad = pads[request.param]
-    pad.folder = tmp_path / "drawn"
-    pad.take_back(0, None)
-    return pad
-
-
-@pytest.fixture
-def digit_pad(pads, tmp_path):
-    pad = pads["one direction"]
     pad.folder = tmp_path / "drawn"
     pad.take_back(0, None)
     return pad
@@ -117,52 +112,55 @@ def test_a_stroke_is_taken_back_by_key_and_by_button_and_an_empty_page_shows_not
     assert capsys.readouterr().out.startswith("wrote ")
 
 
-def test_it_reads_along_where_that_is_quick_and_writes_on_the_page_alone(digit_pad):
-    digit_pad.rests_until = np.inf
-    mouse(digit_pad, "button_press", digit_pad.page, SEVEN[0])
-    mouse(digit_pad, "motion_notify", digit_pad.page, SEVEN[1])
-    assert digit_pad.answer.get_text() == ""
-    digit_pad.rests_until = 0
-    mouse(digit_pad, "motion_notify", digit_pad.page, SEVEN[2])
-    along = digit_pad.answer.get_text()
+@of_a_digit
+def test_it_reads_along_where_that_is_quick_and_writes_on_the_page_alone(pad):
+    pad.rests_until = np.inf
+    mouse(pad, "button_press", pad.page, SEVEN[0])
+    mouse(pad, "motion_notify", pad.page, SEVEN[1])
+    assert pad.answer.get_text() == ""
+    pad.rests_until = 0
+    mouse(pad, "motion_notify", pad.page, SEVEN[2])
+    along = pad.answer.get_text()
     assert along
-    assert digit_pad.rests_until > 0
-    mouse(digit_pad, "motion_notify", digit_pad.seen, (0.5, 0.5))
-    mouse(digit_pad, "button_release", digit_pad.seen, (0.5, 0.5))
-    assert digit_pad.answer.get_text() == along
-    write(digit_pad, [(1.2, 0.5), (0.5, 0.5)])  # begins beside the page
-    assert len(digit_pad.page.lines) == 1
+    assert pad.rests_until > 0
+    mouse(pad, "motion_notify", pad.seen, (0.5, 0.5))
+    mouse(pad, "button_release", pad.seen, (0.5, 0.5))
+    assert pad.answer.get_text() == along
+    write(pad, [(1.2, 0.5), (0.5, 0.5)])  # begins beside the page
+    assert len(pad.page.lines) == 1
 
 
-def test_a_click_is_a_dot_and_a_black_page_is_empty(digit_pad):
-    write(digit_pad, [(0.5, 0.5)])
-    assert digit_pad.answer.get_text()
-    digit_pad.page.lines[0].set(linewidth=2000)
-    assert digit_pad.read() == ""
+@of_a_digit
+def test_a_click_is_a_dot_and_a_black_page_is_empty(pad):
+    write(pad, [(0.5, 0.5)])
+    assert pad.answer.get_text()
+    pad.page.lines[0].set(linewidth=2000)
+    assert pad.read() == ""
 
 
-def test_a_page_that_cannot_be_saved_is_one_line(digit_pad, tmp_path, capsys):
+@of_a_digit
+def test_a_page_that_cannot_be_saved_is_one_line(pad, tmp_path, capsys):
     (tmp_path / "drawn").touch()
-    digit_pad.folder /= "$x_$"  # no formula
-    write(digit_pad, SEVEN)
-    press(digit_pad, "s")
+    pad.folder /= "$x_$"  # no formula
+    write(pad, SEVEN)
+    press(pad, "s")
     printed = capsys.readouterr().out
     assert printed.startswith(str(tmp_path / "drawn"))
     assert printed.count("\n") == 1
-    assert digit_pad.page.get_title("left") == printed.strip()
+    assert pad.page.get_title("left") == printed.strip()
 
 
 def test_where_no_window_can_be_opened_one_line_says_what_to_install(tmp_path):
-    network("one direction").save(tmp_path / "model.keras")
+    model = save_network("one direction", tmp_path)
     with matplotlib.rc_context({"backend": "agg"}), pytest.raises(SettingError, match="python3-tk"):
-        drawing.open_pad(model=tmp_path / "model.keras", runs=tmp_path, folder=tmp_path)
+        drawing.open_pad(model=model, runs=tmp_path, folder=tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a screen")
 def test_without_a_screen_the_exit_code_is_2(tmp_path):
-    network("one direction").save(tmp_path / "model.keras")
-    command = [sys.executable, ROOT / "classic.py", "--draw", "--model", tmp_path / "model.keras"]
+    model = save_network("one direction", tmp_path)
+    command = [sys.executable, ROOT / "classic.py", "--draw", "--model", model]
     environment = os.environ | {"MPLBACKEND": "TkAgg"}
     for screen in "DISPLAY", "WAYLAND_DISPLAY":
         environment.pop(screen, None)

@@ -4,8 +4,6 @@ import signal
 
 from common import SettingError, TrainingError
 
-import keras
-import numpy as np
 import pytest
 
 from support import run_folder
@@ -27,20 +25,6 @@ def test_a_setting_that_is_missing_is_named():
 def test_another_attribute_that_is_missing_is_a_mistake_of_ours():
     with pytest.raises(AttributeError, match="'int' object has no attribute 'units'"):
         lesson(lambda config: config.seed.units)(Config())
-
-
-def test_it_begins_anew_with_the_seed():
-    def draw(config):
-        layer = keras.layers.Dense(3)
-        layer.build((2, 2))
-        return layer.name, keras.ops.convert_to_numpy(layer.kernel)
-
-    name, first = lesson(draw)(Config())
-    again, same = lesson(draw)(Config())
-    _, other = lesson(draw)(Config(seed=1))
-    assert name == again == "dense"
-    np.testing.assert_array_equal(first, same)
-    assert (first != other).all()
 
 
 def test_ctrl_c_is_handled_from_the_folder_on_and_no_longer(tmp_path):

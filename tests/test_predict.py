@@ -20,8 +20,8 @@ from support import command_line, ctc, digits, predict, strips
 from tests.benchmarks.predict_pictures import picture_of
 
 
-def classifier(T=28, D=28):
-    return classic.classif_rnn_network(T, D, small("classic", bidirectional=True))
+def classifier():
+    return classic.classif_rnn_network(28, 28, small("classic", bidirectional=True))
 
 
 def labeller(T=140):
@@ -40,89 +40,78 @@ def mnist():
     return test
 
 
-@pytest.fixture(params=range(8))
-def picture(request, mnist, tmp_path):
-    """A test digit, and the path of a picture of it."""
-    image = mnist.x[request.param]
-    path = tmp_path / "digit.png"
-    picture_of(image, np.random.default_rng(request.param)).save(path)
-    return image, path
+def page_of(image):
+    """A digit on paper, dark on light, four times as large."""
+    return 255 - np.pad(image, 20).repeat(4, axis=0).repeat(4, axis=1)
 
 
-def test_a_picture_of_a_digit_comes_back_to_what_it_was(picture):
-    image, path = picture
-    seen = predict.to_digit(predict.find_ink(path))
+def seen_in(picture, path, **options):
+    """What a network sees of a picture that was saved, as numbers that can be subtracted."""
+    picture.save(path, **options)
+    return predict.to_digit(predict.find_ink(path)).astype(float)
+
+
+def alike(one, other):
+    """How alike two images are at half the size: never mind a pixel's move."""
+    halves = (x.reshape(14, 2, -1, 2).mean(axis=(1, 3)).ravel() for x in (one, other))
+    return np.corrcoef(*halves)[0, 1]
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_picture_of_a_digit_comes_back_to_what_it_was(number, mnist, tmp_path):
+    picture = picture_of(mnist.x[number], np.random.default_rng(number))
+    seen = seen_in(picture, tmp_path / "digit.png")
     assert seen.shape == (28, 28)
-    assert seen.dtype == np.uint8
-    # Never mind a pixel's move: compare at half the size.
-    one, other = (x.reshape(14, 2, 14, 2).mean(axis=(1, 3)).ravel() for x in (image, seen))
-    assert np.corrcoef(one, other)[0, 1] > 0.8
+    assert alike(mnist.x[number], seen) > 0.8
 
 
-@pytest.mark.parametrize(
-    "change", ["invert", "grey paper", "shadow", "colour", "jpeg", "transparent", "16 bits"]
-)
+def transparent(page):
+    return np.stack([*np.zeros((3, *page.shape)), 255 - page], axis=-1)
+
+
+CHANGES = {
+    "inverted": lambda page: 255 - page,
+    "on grey paper": lambda page: 90 + page / 2,
+    "in a shadow": lambda page: page * np.linspace(0.6, 1, page.shape[1]),
+    "in colour": lambda page: np.stack([page, page, (255 + page) / 2], axis=-1),
+    "jpeg": lambda page: page,
+    "transparent": transparent,
+    "16 bits": lambda page: 256.0 * page + 255,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_paper_ink_and_format_make_no_difference(change, mnist, tmp_path):
-    page = np.pad(mnist.x[0], 20).repeat(4, axis=0).repeat(4, axis=1).astype(float)
-    dark_on_light = Image.fromarray((255 - page).astype(np.uint8))
-    dark_on_light.save(tmp_path / "plain.png")
-    path = tmp_path / ("changed.jpg" if change == "jpeg" else "changed.png")
-    if change == "invert":
-        changed = Image.fromarray(page.astype(np.uint8))
-    elif change == "grey paper":
-        changed = Image.fromarray((180 - page / 2).astype(np.uint8))
-    elif change == "shadow":
-        light = np.linspace(0.6, 1, page.shape[1])
-        changed = Image.fromarray(((255 - page) * light).astype(np.uint8))
-    elif change == "colour":
-        blue = np.stack([255 - page, 255 - page, 255 - page / 2], axis=-1)
-        changed = Image.fromarray(blue.astype(np.uint8))
-    elif change == "transparent":
-        ink = np.zeros((*page.shape, 4), np.uint8)
-        ink[..., 3] = page
-        changed = Image.fromarray(ink)
-    elif change == "16 bits":
-        changed = Image.fromarray((65535 - 256 * page).astype(np.uint16))
-    else:
-        changed = dark_on_light
-    changed.save(path)
-    plain, other = (
-        predict.to_digit(predict.find_ink(file)).astype(float)
-        for file in (tmp_path / "plain.png", path)
-    )
+    page = page_of(mnist.x[0])
+    plain = seen_in(Image.fromarray(page), tmp_path / "plain.png")
+    kind = np.uint16 if change == "16 bits" else np.uint8
+    changed = Image.fromarray(CHANGES[change](page).astype(kind))
+    other = seen_in(changed, tmp_path / ("changed.jpg" if change == "jpeg" else "changed.png"))
     assert np.abs(plain - other).mean() < 8
 
 
-def test_a_photo_is_turned_as_its_exif_says(tmp_path, mnist):
-    page = Image.fromarray(255 - np.pad(mnist.x[0], 20).repeat(4, axis=0).repeat(4, axis=1))
-    page.save(tmp_path / "plain.png")
+def test_a_photo_is_turned_as_its_exif_says(mnist, tmp_path):
+    page = Image.fromarray(page_of(mnist.x[0]))
     exif = Image.Exif()
     exif[0x0112] = 6  # turn it by 90 degrees to the right to see it
-    page.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
-    plain, turned = (
-        predict.to_digit(predict.find_ink(tmp_path / name)) for name in ("plain.png", "turned.png")
+    turned = page.transpose(Image.Transpose.ROTATE_90)
+    np.testing.assert_array_equal(
+        seen_in(page, tmp_path / "plain.png"), seen_in(turned, tmp_path / "turned.png", exif=exif)
     )
-    np.testing.assert_array_equal(plain, turned)
 
 
-def test_a_speck_is_no_ink(tmp_path, mnist):
-    page = 255 - np.pad(mnist.x[0], 20).repeat(4, axis=0).repeat(4, axis=1)
-    inks = []
-    for speck in 255, 0:
-        page[10, 10] = speck
-        Image.fromarray(page).save(tmp_path / "page.png")
-        inks.append(predict.find_ink(tmp_path / "page.png"))
-    np.testing.assert_array_equal(*inks)
+def test_a_speck_is_no_ink(mnist, tmp_path):
+    page = page_of(mnist.x[0])
+    plain = seen_in(Image.fromarray(page), tmp_path / "page.png")
+    page[10, 10] = 0
+    np.testing.assert_array_equal(plain, seen_in(Image.fromarray(page), tmp_path / "page.png"))
 
 
 def test_a_picture_of_a_strip_comes_back_to_what_it_was(mnist, tmp_path):
     strip = strips.compose_strips(mnist, 5, 5, np.random.default_rng(0)).x[0].T
     picture_of(strip, np.random.default_rng(1)).save(tmp_path / "strip.png")
     seen = predict.to_strip(predict.find_ink(tmp_path / "strip.png"))
-    seen = np.asarray(Image.fromarray(seen).resize((140, 28)), float)
-    # Never mind a pixel's move: compare at half the size.
-    one, other = (x.reshape(14, 2, 70, 2).mean(axis=(1, 3)).ravel() for x in (strip, seen))
-    assert np.corrcoef(one, other)[0, 1] > 0.6
+    assert alike(strip, np.asarray(Image.fromarray(seen).resize((140, 28)), float)) > 0.6
 
 
 def test_a_classifier_gives_a_probability():
@@ -192,40 +181,31 @@ def test_what_is_no_picture_is_refused(tmp_path):
         predict.find_ink(tmp_path / "photo.jpg")
 
 
-def test_the_pictures_that_can_be_read_are_read(mnist, tmp_path, monkeypatch, capfd):
-    classifier().save(tmp_path / "model.keras")
-    picture_of(mnist.x[0], np.random.default_rng(0)).save(tmp_path / "good.png")
-    pictures = [tmp_path / "missing.png", tmp_path / "good.png"]
-    with pytest.raises(SystemExit, match="1"):
-        run_predict(
-            classic,
-            ["--model", tmp_path / "model.keras", "--predict", *pictures],
-            monkeypatch,
-            capfd,
-        )
-    printed, errors = capfd.readouterr()
-    assert re.fullmatch(r".*good\.png: \d \(\d+\.\d%\)\n", printed)
-    assert "missing.png" in errors
-
-
 def run_predict(module, arguments, monkeypatch, capfd):
     monkeypatch.setattr(sys, "argv", [f"{module.__name__}.py", *map(str, arguments)])
     command_line.run(module.main, module.Config, module.__doc__)
     return capfd.readouterr().out
 
 
-def test_the_newest_run_reads_a_digit(picture, tmp_path, monkeypatch, capfd):
-    _, path = picture
+def test_the_newest_run_reads_the_pictures_that_can_be_read(mnist, tmp_path, monkeypatch, capfd):
+    path = tmp_path / "digit.png"
+    picture_of(mnist.x[0], np.random.default_rng(0)).save(path)
     network = classifier()
     for time, folder in enumerate(("old", "new")):
         (tmp_path / "classic" / folder).mkdir(parents=True)
         network.layers[-1].bias.assign(100.0 * np.eye(10)[time])
         network.save(tmp_path / "classic" / folder / "model.keras")
-    arguments = ["--output", tmp_path, "--predict", path, path, "--seen", tmp_path / "seen.png"]
+    arguments = ["--output", tmp_path, "--seen", tmp_path / "seen.png", "--predict", path, path]
     printed = run_predict(classic, arguments, monkeypatch, capfd)
     seen = f"wrote {tmp_path / 'seen.png'}, which shows 2 of 2 pictures\n"
     assert printed == 2 * f"{path}: 1 (100.0%)\n" + seen
     assert (tmp_path / "seen.png").read_bytes().startswith(b"\x89PNG")
+    arguments = ["--output", tmp_path, "--predict", tmp_path / "missing.png", path]
+    with pytest.raises(SystemExit, match="1"):
+        run_predict(classic, arguments, monkeypatch, capfd)
+    printed, errors = capfd.readouterr()
+    assert printed == f"{path}: 1 (100.0%)\n"
+    assert "missing.png" in errors
 
 
 @pytest.mark.parametrize("length", [2, 7])
@@ -255,45 +235,18 @@ def test_a_network_for_one_length_reads_alike_at_another(mnist, tmp_path):
     assert probability == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize(("shape", "name"), [((28, 28), "answers"), ((28, 28, 1), "logits")])
-def test_a_network_of_others_is_refused(shape, name, tmp_path):
+@pytest.mark.parametrize(
+    ("shape", "name", "message"),
+    [
+        ((28, 28), "answers", "is not a network of these scripts"),
+        ((28, 28, 1), "logits", "is not a network of these scripts"),
+        ((5, 3), "logits", "reads images of 5 x 3, but"),
+    ],
+)
+def test_a_network_of_others_is_refused(shape, name, message, tmp_path):
     network = keras.Sequential(
         [keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(10, name=name)]
     )
     network.save(tmp_path / "model.keras")
-    with pytest.raises(DataError, match="is not a network of these scripts"):
+    with pytest.raises(DataError, match=message):
         predict.load_reader(tmp_path / "model.keras")
-
-
-def test_a_network_for_images_that_are_not_square_is_refused(tmp_path, monkeypatch, capfd):
-    classifier(5, 3).save(tmp_path / "model.keras")
-    with pytest.raises(SystemExit, match="1"):
-        run_predict(
-            classic, ["--model", tmp_path / "model.keras", "--predict", "x"], monkeypatch, capfd
-        )
-    assert "reads images of 5 x 3, but" in capfd.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        (["--predict", "x.png"], 2, "no trained network in runs/classic"),
-        (["--predict", "x.png", "--model", "none.keras"], 1, "none.keras is no file"),
-        (["--draw"], 2, "there is no trained network in runs/classic"),
-        (["--draw", "--predict", "x.png"], 2, "--predict, --draw and --compare: one at a time"),
-        (["--draw", "--seen", "seen.png"], 2, "--seen goes with --predict"),
-        (["--model", "none.keras"], 2, "--model goes with --predict or --draw"),
-        (["--seen", "seen.png"], 2, "--seen goes with --predict"),
-        (["--predict"], 2, "--predict: name at least one picture"),
-        (["--predict", "x.png", "--seen", "seen.pdf"], 2, "seen.pdf: the name must end in .png"),
-        (["--predict", "x.png", "--seen", "seen"], 2, "--seen seen: the name must end in .png"),
-    ],
-)
-def test_what_prediction_needs(arguments, code, message, tmp_path, monkeypatch, capfd):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["classic.py", *arguments])
-    with pytest.raises(SystemExit, match=str(code)):
-        command_line.run(classic.main, classic.Config, classic.__doc__)
-    errors = capfd.readouterr().err
-    assert message in errors
-    assert errors.count("\n") == 1

@@ -24,14 +24,22 @@ def classifier(scaling="unit", images=IMAGES, classes=10, **settings):
     return classif_rnn_network(28, 28, config, scaling=layer, classes=classes)
 
 
-def labeller(**settings):
-    config = small("seq_labelling", **{"depth": 2, "columns": 4} | settings)
+def labeller():
+    config = small("seq_labelling", depth=2, columns=4, bidirectional=True)
     return seq_labelling.rnn_seqlab_network(28, 28, config)
 
 
-def any_length_labeller(**settings):
-    config = small("variable_length_seq", **{"depth": 2, "columns": 4} | settings)
+def any_length_labeller():
+    config = small("variable_length_seq", depth=2, columns=4, bidirectional=True)
     return variable_length_seq.rnn_seqlab_network(28, config)
+
+
+def standardizer(images=IMAGES):
+    return classifier("standardized", images)
+
+
+def of_other_images():
+    return standardizer(IMAGES // 4)  # another mean and variance
 
 
 def save(network, folder):
@@ -39,43 +47,22 @@ def save(network, folder):
     return folder / "model.keras"
 
 
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("build", [classifier, labeller, any_length_labeller])
-def test_the_network_answers_as_the_one_that_was_saved(build, bidirectional, tmp_path):
-    first, second = (build(bidirectional=bidirectional) for _ in range(2))
-    before = second.predict(IMAGES, verbose=0)
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (classifier, classifier),
+        (standardizer, of_other_images),
+        (any_length_labeller, any_length_labeller),
+        (labeller, any_length_labeller),  # a lesson goes on with a network of another
+    ],
+)
+def test_the_network_answers_as_the_one_that_was_saved(first, second, tmp_path):
+    first, second = first(), second()
+    assert not np.allclose(first.get_weights()[-2], second.get_weights()[-2], atol=1e-3)
     saved.start_from(save(first, tmp_path), second)
-    expected = first.predict(IMAGES, verbose=0)
-    assert not np.allclose(before, expected, atol=1e-3)
-    np.testing.assert_array_equal(second.predict(IMAGES, verbose=0), expected)
-
-
-def test_what_standardizes_comes_with_the_weights(tmp_path):
-    first = classifier("standardized")
-    second = classifier("standardized", images=IMAGES // 4)  # other data: another mean and variance
-    saved.start_from(save(first, tmp_path), second)
-    expected = first.predict(IMAGES, verbose=0)
-    np.testing.assert_array_equal(second.predict(IMAGES, verbose=0), expected)
     again = keras.saving.load_model(save(second, tmp_path))
-    np.testing.assert_array_equal(again.predict(IMAGES, verbose=0), expected)
-
-
-def test_a_lesson_goes_on_with_a_network_of_another(tmp_path):
-    """Lesson 3 with one of lesson 2: the layers with weights are the same."""
-    first, second = labeller(), any_length_labeller()
-    saved.start_from(save(first, tmp_path), second)
-    np.testing.assert_allclose(
-        second.predict(IMAGES, verbose=0), first.predict(IMAGES, verbose=0), atol=1e-6
-    )
-
-
-def test_nothing_of_the_optimizer_comes_along(tmp_path):
-    first, second = classifier(), classifier()
-    first.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
-    first.fit(IMAGES, np.zeros(20), verbose=0)
-    saved.start_from(save(first, tmp_path), second)
-    second.compile(optimizer="adam")
-    assert int(second.optimizer.iterations.value) == 0
+    answers = [network.predict(IMAGES, verbose=0) for network in (first, second, again)]
+    np.testing.assert_allclose(answers[1:], [answers[0]] * 2, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +73,6 @@ def test_nothing_of_the_optimizer_comes_along(tmp_path):
             "its layer gru has weights of (28, 15), (5, 15), (2, 15); but this network's gru has "
             "weights of (28, 12), (4, 12), (2, 12): choose the settings that it was trained with",
         ),
-        ({"cell": "LSTM"}, "its layer lstm has weights of (28, 16), (4, 16), (16,); but"),
         ({"depth": 1}, "its layer logits has weights of (4, 10), (10,); but this network's gru_1 "),
         ({"depth": 3}, "its layer gru_2 has "),
         ({"bidirectional": True}, "its layer bidirectional has "),

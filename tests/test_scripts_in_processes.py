@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import socket
-import time
 
 import common  # noqa: F401
 
@@ -24,19 +23,11 @@ pytestmark = [
     pytest.mark.smoke,
     pytest.mark.skipif(keras.backend.backend() != "jax", reason="run with KERAS_BACKEND=jax"),
 ]
-VARIABLES = ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
-PLAIN = {"distortion": 0.0, "shift": 0.0}  # to compile less
+SCRIPT = "variable_length_seq"  # batches of different lengths need most care to be shared
 SMALL = {
-    "classic": options(
-        "classic", train_size=1000, epochs=3, units=8, batch_size=64, dropout=0.1, **PLAIN
-    ),
-    "variable_length_seq": options(
-        "variable_length_seq",
-        **PLAIN,
-        **{"train_size": 96, "test_size": 40, "epochs": 2, "batch_size": 16, "longest": 3},
-        **{"learning_rate": 0.02, "beam_width": 1},  # beam search takes long with JAX
-        buckets=False,  # one length for all batches, to compile one step
-    ),
+    **{"train_size": 96, "test_size": 40, "batch_size": 16, "epochs": 3, "longest": 3},
+    **{"dropout": 0.1, "learning_rate": 0.02},
+    **{"distortion": 0.0, "shift": 0.0, "buckets": False, "beam_width": 1},  # to compile less
 }
 # Before the script: say in the end which weights this process has.
 SHOW_WEIGHTS = """
@@ -51,19 +42,20 @@ def show_weights(self, epoch, logs=None):
 training.Checkpoint.on_epoch_end = show_weights
 """
 # Before the script: die like a machine that loses its power, in the second epoch.
-DIE = """
+DIE_IN_AN_EPOCH = """
 import os, signal
 from support import training
-share, left = training.EpochBatches.__getitem__, 25
+share, left = training.EpochBatches.__getitem__, 10
 def share_or_die(self, index):
     global left
-    left -= len(self.examples.x) > 500  # of the training, not of the validation
+    left -= self.batch_size == 16  # of the training, not of the validation
     if left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     return share(self, index)
 training.EpochBatches.__getitem__ = share_or_die
 """
-# Before the script: die after the first epoch, before its checkpoint is written.
+# Before the script: die after the first epoch, before its checkpoint is written. JAX in the other
+# process then raises another error.
 DIE_BETWEEN_EPOCHS = """
 import os, signal
 from support.run_folder import Run
@@ -71,9 +63,12 @@ Run.save = lambda self, network: os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def start(script, arguments, data, output, variables=None, code=""):
-    environment = {f"KERAS_DISTRIBUTION_{name}": value for name, value in (variables or {}).items()}
-    return script_runs.start(script, arguments, data, output, code, **environment)
+def start(output, data, *, variables=(), code="", arguments=()):
+    names = "JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID"
+    values = zip(names, variables, strict=False)
+    environment = {f"KERAS_DISTRIBUTION_{name}": value for name, value in values}
+    arguments = [*options(SCRIPT, **SMALL), *arguments]
+    return script_runs.start(SCRIPT, arguments, data, output, code, **environment)
 
 
 def free_address():
@@ -82,35 +77,34 @@ def free_address():
         return f"localhost:{free.getsockname()[1]}"
 
 
-def start_two(script, arguments, data, output, codes=(SHOW_WEIGHTS, SHOW_WEIGHTS)):
+def start_two(output, data, *arguments, codes=(SHOW_WEIGHTS, SHOW_WEIGHTS)):
     address = free_address()
     return [
-        start(script, arguments, data, output, dict(zip(VARIABLES, values, strict=True)), code)
-        for values, code in zip(((address, "2", "0"), (address, "2", "1")), codes, strict=True)
+        start(output, data, variables=(address, "2", index), code=code, arguments=arguments)
+        for index, code in zip("01", codes, strict=True)
     ]
 
 
-@pytest.fixture(scope="module", params=SMALL)
-def runs(request, data, tmp_path_factory):
-    """A script, its run by two processes, what they said, and the run by one."""
-    script, outputs = request.param, [tmp_path_factory.mktemp(name) for name in ("two", "one")]
-    two = start_two(script, SMALL[script], data, outputs[0])
-    said = [process.communicate() for process in two]
-    assert [process.returncode for process in two] == [0, 0], said
-    one = start(script, SMALL[script], data, outputs[1])
-    said.append(one.communicate())
-    assert one.returncode == 0, said[-1]
-    return script, only_run(outputs[0]), only_run(outputs[1]), said
+@pytest.fixture(scope="module")
+def runs(data, tmp_path_factory):
+    """The run of two processes, the run of one, and what all three said."""
+    outputs = [tmp_path_factory.mktemp(name) for name in ("two", "one")]
+    processes = start_two(outputs[0], data)
+    said = [process.communicate() for process in processes]
+    processes.append(start(outputs[1], data))
+    said.append(processes[-1].communicate())
+    assert [process.returncode for process in processes] == [0, 0, 0], said
+    return only_run(outputs[0]), only_run(outputs[1]), said
 
 
 def test_two_processes_end_with_the_same_weights(runs):
-    _, _, _, (first, second, _) = runs
+    *_, (first, second, _) = runs
     assert re.fullmatch(r"weights \w{64}\n", first[1])
     assert first[1] == second[1]
 
 
 def test_only_the_first_process_prints(runs):
-    _, two, _, ((first, _), (second, _), (one, errors)) = runs
+    two, _, ((first, _), (second, _), (one, errors)) = runs
     assert second == errors == ""
     greeting, *lines = first.splitlines()
     assert greeting == "waiting for the other processes, 2 in all"
@@ -122,7 +116,7 @@ def test_only_the_first_process_prints(runs):
 
 def test_two_processes_train_as_one_does(runs):
     """Sums are taken in another order, which a few steps hardly show; dropout draws the same."""
-    _, two, one, _ = runs
+    two, one, _ = runs
     names = [sorted(path.name for path in run.iterdir()) for run in (two, one)]
     assert names[0] == names[1]
     np.testing.assert_allclose(read_history(two), read_history(one), rtol=1e-3, atol=0.011)
@@ -138,9 +132,8 @@ def test_several_devices_of_one_process_share_the_batches(data, tmp_path, monkey
     for devices in "1", "2":
         flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
         output = tmp_path / devices
-        with monkeypatch.context() as patch:
-            patch.setenv("XLA_FLAGS", flags)
-            _, errors = start("standardize", arguments, data, output).communicate()
+        process = script_runs.start("standardize", arguments, data, output, XLA_FLAGS=flags)
+        _, errors = process.communicate()
         assert errors == ""
         folder = only_run(output) / "standardized"
         histories.append(read_history(folder))
@@ -150,58 +143,44 @@ def test_several_devices_of_one_process_share_the_batches(data, tmp_path, monkey
     np.testing.assert_allclose(*histories, rtol=1e-4, atol=0.011)
 
 
-@pytest.mark.parametrize("victim", [0, 1])
-@pytest.mark.parametrize("runs", ["classic"], indirect=True)
+@pytest.mark.parametrize(
+    ("victim", "code"),
+    [(0, DIE_IN_AN_EPOCH), (1, DIE_IN_AN_EPOCH), (1, DIE_BETWEEN_EPOCHS)],
+    ids=["the first in an epoch", "the second in an epoch", "the second between epochs"],
+)
 def test_when_a_process_dies_the_other_ends_and_the_run_can_be_resumed(
-    runs, victim, data, tmp_path
+    runs, victim, code, data, tmp_path
 ):
     output = tmp_path / "runs"
-    codes = [DIE if index == victim else "" for index in (0, 1)]
-    processes = start_two("classic", SMALL["classic"], data, output, codes)
+    codes = [code if index == victim else "" for index in (0, 1)]
+    processes = start_two(output, data, codes=codes)
     processes[victim].communicate()
-    begin = time.monotonic()
     _, errors = processes[1 - victim].communicate(timeout=60)
-    assert time.monotonic() - begin < 60
     assert processes[victim].returncode == -signal.SIGKILL
     assert processes[1 - victim].returncode not in (0, None)
     assert "another" in errors  # process, or, where JAX itself is faster, task
     assert "Traceback" not in errors
-    if victim == 0:
+    if victim == 0 or code == DIE_BETWEEN_EPOCHS:
         return
     run = only_run(output)
-    arguments = [*SMALL["classic"], f"--resume={run}"]
-    processes = start_two("classic", arguments, data, output)
+    processes = start_two(output, data, f"--resume={run}")
     (printed, first), (_, second) = [process.communicate() for process in processes]
     assert "Epoch 2/3" in printed, first
     assert "Epoch 1/3" not in printed
-    assert first == second == runs[3][0][1]  # the weights of the run that nothing interrupted
-    np.testing.assert_array_equal(read_history(only_run(output)), read_history(runs[1]))
+    two, _, said = runs
+    assert first == second == said[0][1]  # the weights of the run that nothing interrupted
+    np.testing.assert_array_equal(read_history(run), read_history(two))
 
 
-@pytest.mark.parametrize("runs", ["classic"], indirect=True)
-def test_a_process_that_dies_between_epochs_is_named_too(runs, data, tmp_path):
-    """There JAX raises another error than in the midst of an epoch."""
-    codes = ["", DIE_BETWEEN_EPOCHS]
-    first, second = start_two("classic", SMALL["classic"], data, tmp_path / "runs", codes)
-    second.communicate()
-    _, errors = first.communicate(timeout=60)
-    assert second.returncode == -signal.SIGKILL
-    assert first.returncode not in (0, None)
-    assert "another" in errors
-    assert "Traceback" not in errors
-
-
-# -- variables that cannot work -------------------------------------------------------------------
+# -- processes that wait ----------------------------------------------------------------------
 
 
 def test_no_process_waits_for_ever(data, tmp_path):
     """JAX would end it after five minutes, with a dump."""
     code = "from support import processes\nprocesses.LONGEST_WAIT = 3.0"
     waiting = [
-        start("classic", SMALL["classic"], data, tmp_path / "runs", variables, code)
-        for variables in (
-            dict(zip(VARIABLES, (free_address(), "2", index), strict=True)) for index in "01"
-        )
+        start(tmp_path / "runs", data, variables=(free_address(), "2", index), code=code)
+        for index in "01"
     ]
     for process, said in zip(
         waiting, ("waiting for the other processes, 2 in all\n", ""), strict=True
@@ -217,7 +196,7 @@ def test_nor_for_one_that_is_there_and_does_nothing(data, tmp_path):
     """What the first writes to stderr is held back then."""
     first = "from support import processes\nprocesses.LONGEST_WAIT = 8.0"
     second = "import time, common, keras\nkeras.distribution.DataParallel = lambda: time.sleep(99)"
-    processes = start_two("classic", SMALL["classic"], data, tmp_path / "runs", [first, second])
+    processes = start_two(tmp_path / "runs", data, codes=[first, second])
     _, errors = processes[0].communicate(timeout=90)
     processes[1].kill()
     processes[1].communicate()
