@@ -224,15 +224,6 @@ def test_protocols_and_archives(tmp_path, protocol, end, compress):
 
 
 @pytest.mark.parametrize(
-    "name", ["numpy1_images_protocol4", "numpy1_images_protocol5", "python2_images_protocol0"]
-)
-def test_files_of_older_writers(name):
-    train, test = digits.load_mnist(PICKLES / f"{name}.pkl.gz")
-    assert_same(train, TRAIN)
-    assert_same(test, TEST)
-
-
-@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"I" + b"9" * 50 + b"\n.", "a number of more than 40 digits"),

@@ -13,9 +13,9 @@ from common import DataError
 
 import numpy as np
 import pytest
-from small_data import PICKLES, TEST, TRAIN, assert_same, object_array, sequences, write
+from small_data import PICKLES, TEST, TRAIN, assert_same, object_array, write
 
-from support import data_files, digits, strips
+from support import data_files, digits
 
 ONE_HOT = np.eye(10, dtype=np.uint8)
 
@@ -52,6 +52,7 @@ PLAIN = pickle.dumps((TRAIN, TEST))
         ("arrays.npz", npz()),
         ("packed.npz", npz(np.savez_compressed)),
         ("npz.pkl", npz(x_train=np.asfortranarray(TRAIN[0]), y_test=TEST[1].astype(">i8"))),
+        *((path.name, path.read_bytes()) for path in PICKLES.glob("*_images_*")),
     ],
     ids=named,
 )
@@ -81,27 +82,6 @@ def test_shapes_and_types_that_mean_the_same(change, tmp_path):
     train, test = digits.read_digits(write(tmp_path / "d.pkl", [change(*TRAIN), change(*TEST)]))
     assert_same(train, TRAIN)
     assert_same(test, TEST)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        tuple,
-        lambda labels: np.array(labels, float),
-        lambda labels: ONE_HOT[labels],
-        lambda labels: list(ONE_HOT[labels]),
-        lambda labels: np.array(labels)[:, None],
-    ],
-)
-def test_labels_of_sequences_that_mean_the_same(change, tmp_path):
-    loaded = []
-    for form in list, change:
-        parts = [(x, [form(labels) for labels in y]) for x, y in (sequences(24), sequences(6))]
-        path = write(tmp_path / "s.pkl", parts)
-        loaded.append(strips.load_strips(path, shortest=1, longest=1)[1:])
-    for one, other in zip(*loaded, strict=True):
-        np.testing.assert_array_equal(one.y, other.y)
-        np.testing.assert_array_equal(np.stack(one.x), np.stack(other.x))
 
 
 def with_x(change):
