@@ -13,9 +13,9 @@ import seq_labelling
 
 def test_labels_that_do_not_fit_are_refused_and_nothing_is_written(tmp_path):
     path = write(tmp_path / "s.pkl", (changed(1, 3, [5, 5, 5]), sequences(6)))
-    message = "training sequence 3: 3 labels, 2 of them repeated, take 5 steps, but there are 4"
+    message = "training sequence 3: 3 labels, 2 of them repeated, take 5 steps, but there are 3"
     with pytest.raises(DataError, match=message):
-        seq_labelling.main(small("seq_labelling", data=path, columns=3, output=tmp_path / "runs"))
+        seq_labelling.main(small("seq_labelling", data=path, columns=5, output=tmp_path / "runs"))
     assert not (tmp_path / "runs").exists()
 
 

@@ -189,6 +189,8 @@ def test_sizes_count_strips():
 
 
 def test_sizes_count_strips_of_different_lengths():
+    with pytest.raises(SettingError, match="--shortest 6 is more than --longest 5"):
+        strips.load_strips(common.DATA_FILE, shortest=6, longest=5)
     with pytest.raises(SettingError, match="--train-size 15,715: there are 15,714 training strips"):
         strips.load_strips(common.DATA_FILE, shortest=2, longest=5, train_size=15_715)
     for size in 20, 15_714:
