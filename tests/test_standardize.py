@@ -1,6 +1,5 @@
 """standardize.py: the scale of the input, and what TensorBoard shows of a training."""
 
-import csv
 import functools
 import json
 import re
@@ -67,87 +66,65 @@ def test_the_table_tells_how_soon_a_goal_was_reached(folder, tmp_path, monkeypat
 # -- TensorBoard ------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def shown(folder):
-    """A function that reads what TensorBoard shows of a part of a scaling's folder."""
+@pytest.fixture(scope="module", params=SCALINGS)
+def shown(request, folder):
+    """A scaling, and a function that reads what TensorBoard shows of a part of its folder."""
     if not TENSORFLOW:
         pytest.skip("what TensorBoard shows is written by TensorFlow")
     from tensorboard.backend.event_processing import event_accumulator
 
     @functools.cache
-    def shown(scaling, part="."):
-        path = str(folder / scaling / part)
+    def events(part="."):
+        path = str(folder / request.param / part)
         return event_accumulator.EventAccumulator(path, size_guidance={"tensors": 0}).Reload()
 
-    return shown
+    return request.param, events
 
 
-def scalars(events, tag):
-    """The steps and the values of a tag."""
+@pytest.mark.slow
+def test_figures_weights_and_pictures_of_a_run_are_shown(shown, folder):
     from tensorboard.util import tensor_util
 
-    events = events.Tensors(tag)
-    values = [float(tensor_util.make_ndarray(event.tensor_proto)) for event in events]
-    return [event.step for event in events], values
-
-
-for_each_scaling = pytest.mark.parametrize("scaling", SCALINGS)
-
-
-@pytest.mark.slow
-@for_each_scaling
-def test_scalars_are_those_of_the_history(scaling, shown, folder):
-    with (folder / scaling / "history.csv").open() as file:
-        history = list(csv.DictReader(file))
-    for part, prefix in ("train", ""), ("validation", "val_"):
-        for name in "loss", "accuracy":
-            steps, values = scalars(shown(scaling, part), f"epoch_{name}")
-            assert steps == [0, 1]
-            expected = [float(row[prefix + name]) for row in history]
-            assert values == pytest.approx(expected, rel=1e-6)
+    scaling, events = shown
+    assert {"epoch_loss", "epoch_accuracy"} <= set(events("validation").Tags()["tensors"])
+    weights = "gru/gru_cell/kernel", "gru/gru_cell/recurrent_kernel", "logits/bias"
+    histograms = {f"classif_rnn_network/{weight}/histogram" for weight in weights}
+    assert histograms <= set(events("train").Tags()["tensors"])  # alike in all runs
     for name in "loss", "accuracy", "learning_rate":
-        assert scalars(shown(scaling, "batches"), f"batch_{name}")[0] == [10, 20, 30]
+        assert [event.step for event in events("batches").Tensors(f"batch_{name}")] == [10, 20, 30]
     metrics = json.loads((folder / scaling / "metrics.json").read_text())
     for name in tensorboard_log.FIGURES_SHOWN:
-        assert scalars(shown(scaling), name)[1] == pytest.approx([metrics[name]], rel=1e-6)
-
-
-@pytest.mark.slow
-@for_each_scaling
-def test_weights_are_named_alike_in_all_runs_and_pictures_are_those_of_the_run(scaling, shown):
-    tags = set(shown(scaling, "train").Tags()["tensors"])
-    weights = "gru/gru_cell/kernel", "gru/gru_cell/recurrent_kernel", "logits/bias"
-    assert {f"classif_rnn_network/{weight}/histogram" for weight in weights} <= tags
+        (event,) = events().Tensors(name)
+        assert tensor_util.make_ndarray(event.tensor_proto) == pytest.approx(metrics[name])
     for picture in "confusion_matrix", "misread", "learning_curves":
-        (event,) = shown(scaling).Tensors(picture)
+        (event,) = events().Tensors(picture)
         assert event.tensor_proto.string_val[2].startswith(b"\x89PNG")
 
 
 @pytest.mark.slow
-@for_each_scaling
-def test_the_graph_is_that_of_the_operations(scaling, shown):
+def test_the_graph_is_that_of_the_operations(shown):
     """It is the one that the tab opens on, before one chooses a tag."""
-    nodes = {node.name: node.op for node in shown(scaling, "train").Graph().node}
+    scaling, events = shown
+    nodes = {node.name: node.op for node in events("train").Graph().node}
     assert nodes["pixels"] == "Placeholder"
     scale = "normalization" if scaling == "standardized" else "rescaling"
     assert any(scale in name for name in nodes)
-    assert "MatMul" in {kind for name, kind in nodes.items() if "/logits" in name}
     recurrent = {kind for name, kind in nodes.items() if "/gru" in name}
     assert {"MatMul", "Sigmoid", "Tanh", "While"} <= recurrent
 
 
 @pytest.mark.slow
-@for_each_scaling
-def test_a_row_of_the_table_has_the_settings(scaling, shown, folder):
+def test_a_row_of_the_table_has_the_settings(shown, folder):
     from tensorboard.plugins.hparams import metadata
 
-    content = shown(scaling).SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    scaling, events = shown
+    content = events().SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     start = metadata.parse_session_start_info_plugin_data(content)
     assert start.group_name == f"{scaling} {folder.name}"
     assert set(start.hparams) == set(tensorboard_log.SETTINGS_SHOWN)
     assert start.hparams["scaling"].string_value == scaling
     assert start.hparams["units"].number_value == SETTINGS["units"]
-    content = shown(scaling).SummaryMetadata("_hparams_/experiment").plugin_data.content
+    content = events().SummaryMetadata("_hparams_/experiment").plugin_data.content
     experiment = metadata.parse_experiment_plugin_data(content)
     tags = [info.name.tag for info in experiment.metric_infos]
     assert tags == list(tensorboard_log.FIGURES_SHOWN)
