@@ -14,28 +14,19 @@ from support import plots
 def drawn(monkeypatch):
     """The figures that are saved, in their order."""
     figures, savefig = [], Figure.savefig
-
-    def keep(self, *arguments, **options):
-        figures.append(self)
-        savefig(self, *arguments, **options)
-
-    monkeypatch.setattr(Figure, "savefig", keep)
+    monkeypatch.setattr(Figure, "savefig", lambda *a, **b: figures.append(a[0]) or savefig(*a, **b))
     return figures
 
 
 def test_pictures_of_no_mistakes_and_of_many(tmp_path):
+    """A dollar in the name of a file begins no formula."""
     truth = np.arange(10)
     plots.confusion_matrix(truth, truth, tmp_path / "right.png")
     plots.confusion_matrix(truth, truth[::-1], tmp_path / "wrong.png")
     plots.images(np.zeros((0, 28, 28), np.uint8), [], tmp_path / "none.png")
-    plots.images(np.zeros((24, 28, 28), np.uint8), ["one"] * 24, tmp_path / "many.png")
+    plots.images(np.zeros((24, 28, 28), np.uint8), ["a$^$.png: 3"] * 24, tmp_path / "many.png")
     plots.misread_strips(np.zeros((0, 56, 28)), [], np.zeros(0), tmp_path / "none_strips.png")
     assert len(list(tmp_path.iterdir())) == 5
-
-
-def test_a_caption_is_not_read_as_math(tmp_path):
-    plots.images(np.zeros((1, 28, 28), np.uint8), ["a$^$.png: 3"], tmp_path / "seen.png")
-    assert (tmp_path / "seen.png").exists()
 
 
 def test_a_confusion_matrix_counts_a_truth_in_its_row(tmp_path, drawn):
@@ -94,10 +85,10 @@ def test_curves_of_training_and_validation_share_a_panel(tmp_path, drawn):
 
 def test_a_comparison_has_a_panel_for_each_figure(tmp_path, drawn):
     raw, unit = {"loss": [3.0], "val_loss": [4.0]}, {"loss": [1.0], "val_loss": [2.0]}
-    plots.comparison({"raw": raw, "unit": unit}, tmp_path / "curves.png")
+    plots.comparison({"a$^$": raw, "unit": unit}, tmp_path / "curves.png")
     assert curves_of(drawn[0]) == {
-        "training loss": {"raw": [3.0], "unit": [1.0]},
-        "validation loss": {"raw": [4.0], "unit": [2.0]},
+        "training loss": {"a$^$": [3.0], "unit": [1.0]},
+        "validation loss": {"a$^$": [4.0], "unit": [2.0]},
     }
 
 
