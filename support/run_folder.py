@@ -219,14 +219,15 @@ def _note_versions(folder: Path) -> None:
 def _check_resumable(folder: Path, script: str, now: dict) -> None:
     """Raise SettingError if there is no unfinished run of the script with these settings."""
     try:
-        before = dict(json.loads((folder / "config.json").read_text()))
-    except (OSError, ValueError, TypeError):  # no file, no JSON, no dictionary
+        before = json.loads((folder / "config.json").read_text())
+        others = before.keys() ^ now.keys()  # of another script, or of this one as it was
+    except (OSError, ValueError, AttributeError):  # no file, no JSON, no dictionary
         raise common.SettingError(f"--resume {folder}: there is no run of {script}") from None
     if (folder.parent / "config.json").exists():
         raise common.SettingError(
             f"--resume {folder}: it is a part of the run {folder.parent}: name that"
         )
-    if others := before.keys() ^ now.keys():  # of another script, or of this one as it was
+    if others:
         raise common.SettingError(
             f"--resume {folder}: there is no run of {script} as it is now: only one of "
             f"the two has {', '.join(sorted(others))}"

@@ -13,9 +13,9 @@ from common import DataError
 
 import numpy as np
 import pytest
-from small_data import TEST, TRAIN, assert_same, object_array, sequences, write
+from small_data import PICKLES, TEST, TRAIN, assert_same, object_array, write
 
-from support import data_files, digits, strips
+from support import data_files, digits
 
 ONE_HOT = np.eye(10, dtype=np.uint8)
 
@@ -25,19 +25,17 @@ def named(value):
     return value if isinstance(value, str) else ""
 
 
-def npz(compressed=False, **changes):
+def npz(save=np.savez, **changes):
     """The content of a .npz file in the layout of keras.datasets.mnist."""
-    file = io.BytesIO()
-    arrays = {"x_train": TRAIN[0], "y_train": TRAIN[1], "x_test": TEST[0], "y_test": TEST[1]}
-    (np.savez_compressed if compressed else np.savez)(file, **arrays | changes)
+    arrays = dict(zip(data_files.NPZ_NAMES, (*TRAIN, *TEST), strict=True))
+    save(file := io.BytesIO(), **arrays | changes)
     return file.getvalue()
 
 
 def zipped(names, content=b"", packing=zipfile.ZIP_STORED):
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", packing) as archive:
+    with zipfile.ZipFile(file := io.BytesIO(), "w", packing) as archive:
         for name in names:
-            archive.writestr(name, content)
+            archive.writestr(f"{name}.npy", content)
     return file.getvalue()
 
 
@@ -52,8 +50,9 @@ PLAIN = pickle.dumps((TRAIN, TEST))
         ("plain.pkl.gz", PLAIN),
         ("without_an_ending", gzip.compress(PLAIN)),
         ("arrays.npz", npz()),
-        ("packed.npz", npz(compressed=True)),
+        ("packed.npz", npz(np.savez_compressed)),
         ("npz.pkl", npz(x_train=np.asfortranarray(TRAIN[0]), y_test=TEST[1].astype(">i8"))),
+        *((path.name, path.read_bytes()) for path in PICKLES.glob("*_images_*")),
     ],
     ids=named,
 )
@@ -67,23 +66,16 @@ def test_the_content_says_what_a_file_is(name, content, tmp_path):
     "change",
     [
         lambda x, y: (x[..., None], y),
-        lambda x, y: (x[:, None], y),
-        lambda x, y: (x, y[:, None]),
-        lambda x, y: (x, ONE_HOT[y]),
-        lambda x, y: (x, ONE_HOT[y].astype(float)),
-        lambda x, y: (x, ONE_HOT[y].astype(bool)),
-        lambda x, y: (list(x), y),
+        lambda x, y: (x[:, None], y[:, None]),
+        lambda x, y: (x.reshape(-1, 784), y.astype(np.uint8)),
+        lambda x, y: (list(x), ONE_HOT[y].astype(bool)),
         lambda x, y: (tuple(x), tuple(y.tolist())),
         lambda x, y: (object_array(list(x)), y.astype(float)),
-        lambda x, y: (list(x.astype(float)), y.tolist()),
-        lambda x, y: (x, list(ONE_HOT[y])),
-        lambda x, y: (x, ONE_HOT[y].tolist()),
-        lambda x, y: (x, y[:, None].tolist()),
-        lambda x, y: (x.astype(np.float32) / 255, y),
-        lambda x, y: (x.astype(np.float64), y.astype(np.int32)),
-        lambda x, y: (x.astype(">i4"), y.tolist()),
+        lambda x, y: (list(x.astype(float)), y[:, None].tolist()),
+        lambda x, y: (x.astype(np.float32) / 255, ONE_HOT[y].astype(float)),
+        lambda x, y: (x.astype(np.float64), list(ONE_HOT[y])),
+        lambda x, y: (x.astype(">i4"), ONE_HOT[y].tolist()),
         lambda x, y: (np.asfortranarray(x), [np.int64(label) for label in y]),
-        lambda x, y: (x.reshape(-1, 784), y.astype(np.uint8)),
     ],
 )
 def test_shapes_and_types_that_mean_the_same(change, tmp_path):
@@ -92,32 +84,21 @@ def test_shapes_and_types_that_mean_the_same(change, tmp_path):
     assert_same(test, TEST)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda labels: tuple(labels),
-        lambda labels: np.array(labels, float),
-        lambda labels: ONE_HOT[labels],
-        lambda labels: list(ONE_HOT[labels]),
-        lambda labels: np.array(labels)[:, None],
-    ],
-)
-def test_labels_of_sequences_that_mean_the_same(change, tmp_path):
-    def load(change, name):
-        parts = [(x, [change(labels) for labels in y]) for x, y in (sequences(24), sequences(6))]
-        return strips.load_strips(write(tmp_path / name, parts), shortest=1, longest=1)
-
-    for one, other in zip(
-        load(list, "lists.pkl")[1:], load(change, "changed.pkl")[1:], strict=True
-    ):
-        np.testing.assert_array_equal(one.y, other.y)
-        np.testing.assert_array_equal(np.stack(one.x), np.stack(other.x))
+def with_x(change):
+    """A data set whose training images are others."""
+    return (change(TRAIN[0]), TRAIN[1]), TEST
 
 
-DARK = np.zeros((12, 28, 28), np.uint8)
+def with_y(change):
+    """A data set whose test labels are others."""
+    return TRAIN, (TEST[0], change(TEST[1]))
+
+
 ITSELF = np.empty(2, object)
 ITSELF[0] = ITSELF[1] = ITSELF
 MANY = gzip.compress(pickle.dumps((([np.zeros((1, 1), "u1")] * 30_001, [[1]] * 30_001), TEST)))
+SEQUENCES = "training labels of more than one number an image; digit sequences are for seq_labelli"
+PYTHON_2 = [path.read_bytes() for path in PICKLES.glob("python2_sequences_*")]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +109,6 @@ MANY = gzip.compress(pickle.dumps((([np.zeros((1, 1), "u1")] * 30_001, [[1]] * 3
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "git lfs pull"),
         (b"\x89HDF\r\n\x1a\n\0\0", "is an HDF5 file: read it with h5py"),
         (struct.pack(">4B3i", 0, 0, 8, 3, 60000, 28, 28), "is one of the IDX files of MNIST"),
-        (gzip.compress(struct.pack(">4Bi", 0, 0, 8, 1, 60000)), "is one of the IDX files"),
         (b"\x93NUMPY\x01\0v\0{'descr'", "is a single NumPy array: np.savez writes all four"),
         (b"\x89PNG\r\n\x1a\n", "is a picture: --predict reads pictures"),
         (b"BZh91AY&SY", "is an archive of another kind: unpack it"),
@@ -138,45 +118,53 @@ MANY = gzip.compress(pickle.dumps((([np.zeros((1, 1), "u1")] * 30_001, [[1]] * 3
         ({"x_train": TRAIN[0]}, "is not taken: it holds a dictionary; expected ((x_train, "),
         (b"\x13\x13\x13", "is not taken: it is neither a pickle nor a .npz file"),
         ({1, 2}, "is not taken: its instruction b'\\x8f' is not one of plain data"),
-        (zipped(["data.pkl", "version"]), "it holds data.pkl, version; expected x_train, y_train"),
+        (b"", "is damaged"),
+        (PLAIN[:-1000], "is damaged"),
+        (PLAIN + b"x", "something follows"),
+        # .npz files
+        (zipped(["data", "version"]), "it holds data.npy, version.npy; expected x_train, y_train"),
+        (npz(x_extra=TEST[0]), "it holds x_train.npy, y_train.npy, x_test.npy, y_test.npy, x_"),
         (npz(y_train=np.array([[1], [2, 3]], object)), "y_train is not an array of numbers"),
         (npz(x_test=np.array(["a"])), "x_test is not an array of numbers"),
         (npz(x_test=np.zeros(3, "u1,u1")), "x_test is not an array of numbers"),
-        (
-            zipped([f"{name}.npy" for name in data_files.NPZ_NAMES]),
-            "x_train is not an array",
-        ),
-        (
-            zipped([f"{n}.npy" for n in data_files.NPZ_NAMES], bytes(9), zipfile.ZIP_LZMA),
-            "it is packed in a way that NumPy does not use",
-        ),
-        (zipped([f"{n}.npy" for n in range(30_000)]), "the list of its files is too long"),
+        (zipped(data_files.NPZ_NAMES), "x_train is not an array"),
+        (zipped(data_files.NPZ_NAMES, b"9", zipfile.ZIP_LZMA), "in a way that NumPy does not use"),
+        (zipped(range(30_000)), "the list of its files is too long"),
         (npz()[:-50], "is damaged (BadZipFile"),
         (npz().replace(TRAIN[0].tobytes()[:40], bytes(40), 1), "is damaged (BadZipFile: Bad CRC"),
         (npz().replace(b"(24, 28, 28)", b"(24, 28, 29)"), "is damaged (ValueError: x_train of sha"),
-        (b"", "is damaged"),
+        # other layouts
+        (TRAIN, "expected ((x_train, y_train), (x_test, y_test))"),
+        ((TRAIN,), "found a tuple of 1 (tuple of 2)"),
+        ((TRAIN, TEST, 3), "found a tuple of 3 (tuple of 2, tuple of 2, int)"),
         ((*TRAIN, *TEST), "found a tuple of 4 (array, array, array, array)"),
         (((*TRAIN, *TEST), TRAIN), "found a tuple of 2 (tuple of 4, tuple of 2)"),
-        ((TRAIN, (TEST[0], [str(y) for y in TEST[1]])), "test labels: text, such as '0'; make num"),
-        ((TRAIN, ("abc", TEST[1])), "test images: text, 'abc'; make numbers of it, by int"),
-        (
-            (TRAIN, ([TEST[0][0], TEST[0][1, :9]], [1, 2])),
-            "test images: arrays of different",
-        ),
-        (
-            (TRAIN, (TEST[0][:, None, :, :1], TEST[1])),
-            "shape (n, T, D), found (12, 1, 28, 1)",
-        ),
-        ((TRAIN, (TEST[0], np.eye(12, dtype=int))), "test labels: 10 at index 10 is not a digit"),
-        (MANY, "training labels of more than one number"),
-        (((TRAIN[0], TRAIN[0]), (TEST[0], TEST[0])), "training labels of more than one number an"),
-        (
-            npz(x_extra=TEST[0]),
-            "it holds x_train.npy, y_train.npy, x_test.npy, y_test.npy, x_",
-        ),
-        ((TRAIN, (TEST[0], np.array(5))), "test labels: expected an array of numbers, found array"),
-        ((TRAIN, (ITSELF, TEST[1])), "test image 0: expected an array of numbers, found a"),
-        ((TRAIN, (255 - DARK, TEST[1])), "training or test is dark on light, the other light on"),
+        (MANY, SEQUENCES),
+        ((TRAIN[::-1], TEST), SEQUENCES),
+        *((content, SEQUENCES) for content in PYTHON_2),
+        # labels
+        (with_y(lambda y: y[:-1]), "test: 12 images, but labels of shape (11,)"),
+        (with_y(lambda y: y + 1), "test labels: 10 at index 9 is not a digit"),
+        (with_y(lambda y: y - 1), "test labels: -1 at index 0 is not a digit"),
+        (with_y(lambda y: y + 0.5), "test labels: 0.5 at index 0 is not a digit"),
+        (with_y(lambda y: np.eye(12, dtype=int)), "test labels: 10 at index 10 is not a digit"),
+        (with_y(lambda y: [*map(str, y)]), "test labels: text, such as '0'; make numbers of it"),
+        (with_y(lambda y: y[5, ...]), "test labels: expected an array of numbers, found array"),
+        # images
+        (with_x(lambda x: x[:, :, :0]), "training images: expected the shape (n, T, D)"),
+        (with_x(lambda x: x.reshape(24, -1)[:, 1:]), "expected the shape (n, T, D), found (24, 7"),
+        (with_x(lambda x: x[:, None, :, :1]), "expected the shape (n, T, D), found (24, 1, 28, 1"),
+        (with_x(lambda x: x[:, :20]), "all must be of one size"),
+        (with_x(lambda x: x.reshape(-1, 8, 98)), "all must be of one size"),
+        (with_x(lambda x: [[1, [2, 3]]]), "expected an array of numbers"),
+        (with_x(lambda x: ITSELF), "training image 0: expected an array of numbers, found a"),
+        (with_x(lambda x: [x[0], x[1, :9]]), "training images: arrays of different"),
+        (with_x(lambda x: "abc"), "training images: text, 'abc'; make numbers of it, by int"),
+        (with_x(lambda x: x.astype(complex)), "an array of type 'c16' is not data"),
+        (with_x(lambda x: np.zeros(3, "u1,u1")), "is not data"),
+        (with_x(lambda x: np.where(x == 255, np.nan, x / 255)), "training image 0: a pixel is n"),
+        (with_x(lambda x: x * 2.0), "training images: pixels from 0 to 510"),
+        (with_x(lambda x: 255 - 0 * x), "training or test is dark on light, the other light on"),
     ],
     ids=named,
 )
@@ -187,28 +175,6 @@ def test_any_other_file_is_one_true_sentence(content, sentence, tmp_path):
     assert sentence in str(error.value)
     assert str(error.value).startswith(str(path))
     assert str(error.value).isprintable()
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        (
-            lambda x, y: ([s.T for s in x], y),
-            "each has 12 features: if it is transposed",
-        ),
-        (lambda x, y: (x, ["".join(map(str, row)) for row in y]), "training labels: text, such as"),
-        (
-            lambda x, y: (x * 1300, y * 1300),
-            "31,200; at most 30,000 are taken: leave",
-        ),
-        (lambda x, y: ([s * 100 for s in x], y), "pixels from 0 to 100; expected 0 to 255, "),
-    ],
-)
-def test_sequences_that_are_not_taken(change, sentence, tmp_path):
-    parts = [change(*sequences(24, labels=5)), change(*sequences(24, labels=5))]
-    with pytest.raises(DataError) as error:
-        strips.load_strips(write(tmp_path / "s.pkl", parts), shortest=1, longest=1)
-    assert sentence in str(error.value)
 
 
 def test_an_archive_may_hold_validation(tmp_path):
@@ -230,7 +196,8 @@ def test_a_forged_header_of_an_archive_takes_no_memory(size, tmp_path):
 
 
 def test_an_archive_that_expands_without_end_is_refused_early(tmp_path, monkeypatch):
-    path = write(tmp_path / "d.npz", npz(compressed=True, x_test=np.zeros((2**12, 2**12), "u1")))
+    zeros = np.zeros((2**12, 2**12), np.uint8)
+    path = write(tmp_path / "d.npz", npz(np.savez_compressed, x_test=zeros))
     monkeypatch.setattr(common, "LARGEST_DATA", 2**23)
     with pytest.raises(DataError, match="is not taken: it holds more than 8 MiB"):
         data_files.load_npz(path)

@@ -1,6 +1,4 @@
-"""support/digits.py: every layout that it must take, all that it must refuse, distortions."""
-
-import pickle
+"""support/digits.py: splits, sizes, dark on light, distortions."""
 
 import common
 from common import DataError, SettingError
@@ -38,56 +36,10 @@ def test_other_image_sizes(tmp_path):
     assert train.x.shape == (12, 5, 3)
 
 
-def nan_pixel(x):
-    x = x.astype(np.float32) / 255
-    x[3, 2, 1] = np.nan
-    return x
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "damaged"),
-        (pickle.dumps((TRAIN, TEST))[:-1000], "damaged"),
-        (pickle.dumps((TRAIN, TEST)) + b"x", "something follows"),
-        (TRAIN, "expected ((x_train, y_train), (x_test, y_test))"),
-        ((TRAIN,), "found a tuple of 1 (tuple of 2)"),
-        ((TRAIN, TEST, 3), "found a tuple of 3 (tuple of 2, tuple of 2, int)"),
-        ((TRAIN, (TEST[0], TEST[1][:-1])), "test: 12 images, but labels of shape (11,)"),
-        ((TRAIN, (TEST[0], TEST[1] + 1)), "test labels: 10 at index 9 is not a digit"),
-        ((TRAIN, (TEST[0], TEST[1] - 1)), "test labels: -1 at index 0 is not a digit"),
-        ((TRAIN, (TEST[0], TEST[1] + 0.5)), "test labels: 0.5 at index 0 is not a digit"),
-        (((nan_pixel(TRAIN[0]), TRAIN[1]), TEST), "image 3: a pixel is not a finite number"),
-        (((TRAIN[0] * 2.0, TRAIN[1]), TEST), "training images: pixels from 0 to 510"),
-        (((TRAIN[0].astype(int) - 1, TRAIN[1]), TEST), "training images: pixels from -1 to 255"),
-        (((TRAIN[0][:, :, :0], TRAIN[1]), TEST), "training images: expected the shape (n, T, D)"),
-        (((TRAIN[0][:, :20], TRAIN[1]), TEST), "all must be of one size"),
-        (((TRAIN[0].reshape(-1, 8, 98), TRAIN[1]), TEST), "all must be of one size"),
-        (((TRAIN[0].reshape(24, -1)[:, :783], TRAIN[1]), TEST), "expected the shape (n, T, D)"),
-        ((([[1, [2, 3]]], [1, 2]), TEST), "expected an array of numbers"),
-        (((TRAIN[0].astype(complex), TRAIN[1]), TEST), "an array of type 'c16' is not data"),
-        (((np.zeros(3, "u1,u1"), TRAIN[1]), TEST), "is not data"),
-    ],
-)
-def test_wrong_content_is_refused_in_one_line(tmp_path, content, message):
-    path = write(tmp_path / "wrong.pkl", content)
-    with pytest.raises(DataError) as error:
-        digits.load_mnist(path)
-    assert message in str(error.value)
-    assert str(path) in str(error.value)
-    assert "\n" not in str(error.value)
-
-
 def test_too_many_images_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(digits, "MOST_IMAGES", 23)
     with pytest.raises(DataError, match="training: 24 images; at most 23 are taken"):
         digits.load_mnist(write(tmp_path / "d.pkl", (TRAIN, TEST)))
-
-
-@pytest.mark.parametrize("name", ["lists_protocol2", "object_arrays_protocol1"])
-def test_digit_sequences_are_sent_to_their_scripts(name):
-    with pytest.raises(DataError, match=r"digit sequences are for seq_labelling\.py"):
-        digits.load_mnist(PICKLES / f"python2_sequences_{name}.pkl.gz")
 
 
 def test_sizes(tmp_path):
@@ -105,30 +57,13 @@ def test_sizes(tmp_path):
         digits.load_digits(path, test_size=13)
 
 
-def test_data_in_order_of_their_class_are_shuffled_and_mnist_keeps_its_split(tmp_path):
-    parts = digits.load_mnist()
-    train, validation, test = digits.load_digits(common.DATA_FILE)
-    assert_same(train, [part[:55_000] for part in parts[0]])
-    assert_same(validation, [part[55_000:] for part in parts[0]])
-    assert_same(test, parts[1])
-    arrays = dict(zip(data_files.NPZ_NAMES, (*parts[0], *parts[1]), strict=True))
-    np.savez(tmp_path / "mnist.npz", **arrays)  # the same, wherever it lies
-    loaded = digits.load_digits(tmp_path / "mnist.npz")
-    for one, other in zip(loaded, (train, validation, test), strict=True):
-        assert_same(one, other)
-    by_class = [(part.x[order], part.y[order]) for part in parts for order in [part.y.argsort()]]
-    train, validation, test = digits.load_digits(
-        write(tmp_path / "d.pkl", by_class), train_size=200, test_size=200
-    )
-    for part in train, validation, test:
-        assert set(part.y) == set(range(10))
-
-
-def test_a_third_part_in_the_middle_is_for_validation(tmp_path):
-    path = write(tmp_path / "d.pkl", (TRAIN, VALIDATION, TEST))
-    train, validation, test = digits.load_digits(path)
-    assert_same(validation, VALIDATION)
-    assert (len(train.x), len(test.x)) == (24, 12)
+def test_mnist_keeps_its_split_wherever_it_lies(tmp_path):
+    (x, y), test = digits.load_mnist()
+    np.savez(tmp_path / "mnist.npz", **dict(zip(data_files.NPZ_NAMES, (x, y, *test), strict=True)))
+    expected = (x[:55_000], y[:55_000]), (x[55_000:], y[55_000:]), test
+    for path in common.DATA_FILE, tmp_path / "mnist.npz":
+        for part, arrays in zip(digits.load_digits(path), expected, strict=True):
+            assert_same(part, arrays)
 
 
 def test_a_class_that_only_the_test_has_is_named(tmp_path, capsys):
@@ -162,29 +97,43 @@ def test_very_small_images_are_not_distorted(side, distorted, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_distortions():
-    random = np.random.default_rng(0)
-    images = np.zeros((400, 15, 11), np.uint8)
-    images[:, 7, 5] = 200
+def centres(images):
+    """Of the ink of each image: how much it is, and its mean row and column; (3, n)."""
+    rows, columns = np.indices(images.shape[1:])
+    ink, by_row, by_column = (
+        (images * weights).sum(axis=(1, 2), dtype=float) for weights in (1, rows, columns)
+    )
+    return np.stack([ink, by_row / ink, by_column / ink])
+
+
+def dots(place, n=1500, size=(28, 28)):
+    images = np.zeros((n, *size), np.uint8)
+    images[:, *place] = 200
+    return images
+
+
+def test_without_distortion_nothing_changes():
+    images = dots((7, 5), size=(15, 11))
     for distortion in 0, 1e-9:
-        unmoved = digits.distorted(images, random, distortion=distortion)
+        unmoved = digits.distorted(images, np.random.default_rng(0), distortion=distortion)
         np.testing.assert_array_equal(unmoved, images)
-    # What is in the middle stays there, however it is turned, stretched and slanted.
-    turned = digits.distorted(images, random, distortion=0.3)
+
+
+def test_what_is_in_the_middle_stays_however_it_is_turned_stretched_and_slanted():
+    images = dots((7, 5), size=(15, 11))
+    turned = digits.distorted(images, np.random.default_rng(0), distortion=0.3)
     assert (turned != images).any()
-    for middle, positions in zip((7, 5), np.indices((15, 11)), strict=True):
-        np.testing.assert_allclose((turned * (positions - middle)).sum(axis=(1, 2)), 0, atol=4)
-    # The centre only moves, by up to two pixels each way, and its ink stays the same.
-    moved = digits.distorted(images, random, shift=2)
-    assert moved.dtype == np.uint8
-    rows, columns = np.indices((15, 11))
-    ink = moved.sum(axis=(1, 2))
+    ink, rows, columns = centres(turned)
+    np.testing.assert_allclose(ink * (rows - 7), 0, atol=4)
+    np.testing.assert_allclose(ink * (columns - 5), 0, atol=4)
+
+
+def test_a_shift_moves_the_ink_by_up_to_so_many_pixels_each_way():
+    ink, *moved = centres(digits.distorted(dots((9, 12)), np.random.default_rng(0), shift=2))
     np.testing.assert_allclose(ink, 200, atol=2)
-    for middle, positions in ((7, rows), (5, columns)):
-        offsets = (moved * positions).sum(axis=(1, 2)) / ink - middle
-        assert np.abs(offsets).max() < 2.05
-        assert offsets.min() < -1.8
-        assert offsets.max() > 1.8
+    for middle, centre in zip((9, 12), moved, strict=True):
+        assert -2.05 < (centre - middle).min() < -1.8
+        assert 1.8 < (centre - middle).max() < 2.05
 
 
 def test_distortions_turn_stretch_and_slant():
@@ -195,8 +144,7 @@ def test_distortions_turn_stretch_and_slant():
     areas = bars.sum(axis=(1, 2)) / 255
     assert 9 / 1.25**2 - 1 < areas.min() < 7
     assert 13 < areas.max() < 9 / 0.75**2 + 1
-    upper = bars[:, :9]
-    leaning = (upper * (np.arange(19) - 9)).sum(axis=(1, 2)) / upper.sum(axis=(1, 2))
+    leaning = centres(bars[:, :9])[2] - 9  # of the upper half
     assert -2.5 < leaning.min() < -0.7
     assert 0.7 < leaning.max() < 2.5
 
@@ -208,22 +156,16 @@ def test_elastic_distortion_too_small_to_see_changes_nothing():
         digits.distorted(images, np.random.default_rng(0), distortion=0.2, shift=2, elastic=size)
         for size in (0, 1e-9)
     )
-    assert elastic.dtype == np.uint8
-    assert elastic.shape == images.shape
+    assert affine.dtype == elastic.dtype == np.uint8
     np.testing.assert_allclose(elastic.astype(int), affine, atol=1)
 
 
 def test_elastic_distortion_moves_parts_apart():
     """Two dots near each other move alike, dots far from each other do not."""
-    rows, columns = np.indices((28, 28))
     ways = []
-    for y, x in (10, 10), (10, 12), (10, 24):
-        images = np.zeros((1500, 28, 28), np.uint8)
-        images[:, y, x] = 255
-        bent = digits.distorted(images, np.random.default_rng(0), elastic=0.7).astype(float)
-        ink = bent.sum(axis=(1, 2))
-        assert ink.min() > 0
-        ways.append([(bent * rows).sum((1, 2)) / ink - y, (bent * columns).sum((1, 2)) / ink - x])
+    for place in (10, 10), (10, 12), (10, 24):
+        bent = digits.distorted(dots(place), np.random.default_rng(0), elastic=0.7)
+        ways.append(centres(bent)[1:] - np.array(place)[:, None])
     ways = np.array(ways)  # (dot, axis, image)
     assert np.abs(ways.mean(axis=2)).max() < 0.1
     assert 0.4 < ways.std(axis=2).min() < ways.std(axis=2).max() < 0.9

@@ -11,12 +11,13 @@ import matplotlib
 import numpy as np
 import pytest
 from lessons import small
-from matplotlib.backend_bases import KeyEvent
+from matplotlib.backend_bases import KeyEvent, MouseEvent
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 import classic
 import variable_length_seq
 from support import drawing, predict
-from tests.benchmarks.drawing import mouse, new_pad, write
 
 ROOT = Path(__file__).parent.parent
 SEVEN = [(0.2, 0.8), (0.8, 0.8), (0.4, 0.2)]
@@ -25,6 +26,24 @@ BAR = [(0.45, 0.5), (0.75, 0.5)]
 
 KINDS = "one direction", "two directions", "line"
 of_a_digit = pytest.mark.parametrize("pad", KINDS[:1], indirect=True)
+
+
+def new_pad(model, folder):
+    """A pad on a canvas without a window."""
+    return drawing.Pad(FigureCanvasAgg(Figure()).figure, predict.load_reader(model), folder)
+
+
+def mouse(pad, event, axes, point):
+    """Send an event of the left button, at a point (x, y) of axes, in shares of their size."""
+    place = axes.transAxes.transform(point)
+    MouseEvent(f"{event}_event", pad.figure.canvas, *place, button=1)._process()
+
+
+def write(pad, points):
+    mouse(pad, "button_press", pad.page, points[0])
+    for point in points:
+        mouse(pad, "motion_notify", pad.page, point)
+    mouse(pad, "button_release", pad.page, points[-1])
 
 
 def save_network(kind, folder):

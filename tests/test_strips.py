@@ -5,28 +5,33 @@ from common import DataError, Examples, SettingError
 
 import numpy as np
 import pytest
-from small_data import PICKLES, object_array, sequences, write
+from small_data import PICKLES, changed, object_array, sequences, write
 
 from support import data_files, digits, strips
 
 
+def images_of(strips, size):
+    """The digits of strips, as images (n, size, size)."""
+    return np.concatenate([*strips]).reshape(-1, size, size).transpose(0, 2, 1)
+
+
+def in_order(images):
+    return sorted(map(bytes, images))
+
+
 @pytest.mark.parametrize(("shortest", "longest"), [(5, 5), (2, 5)])
 def test_strips_hold_each_digit_once_with_columns_as_timesteps(shortest, longest):
-    images = np.arange(53 * 4 * 3).reshape(53, 4, 3)
+    images = np.arange(53 * 16).reshape(53, 4, 4)
     examples = Examples(images, np.arange(53) % 10)
     composed = strips.compose_strips(examples, shortest, longest, np.random.default_rng(0))
-    used = set()
-    for strip, labels in zip(composed.x, composed.y, strict=True):
-        length = len(strip) // 3
-        assert shortest <= length <= longest
-        assert not labels[length:].any()
-        for place in range(length):
-            image = strip[3 * place : 3 * place + 3].T
-            (index,) = np.flatnonzero((images == image).all(axis=(1, 2)))
-            assert labels[place] == index % 10 + 1
-            assert index not in used
-            used.add(index)
-    assert len(used) > 53 - longest
+    lengths = np.array([len(strip) // 4 for strip in composed.x])
+    assert shortest <= lengths.min() <= lengths.max() <= longest
+    used = images_of(composed.x, 4)
+    indices = used[:, 0, 0] // 16
+    np.testing.assert_array_equal(used, images[indices])
+    assert len(set(indices)) == len(indices) > 53 - longest
+    assert ((composed.y > 0) == (np.arange(longest) < lengths[:, None])).all()
+    np.testing.assert_array_equal(composed.y[composed.y > 0], indices % 10 + 1)
 
 
 def test_lengths_of_strips_are_equally_frequent_and_their_number_is_always_the_same():
@@ -41,23 +46,17 @@ def test_lengths_of_strips_are_equally_frequent_and_their_number_is_always_the_s
     assert len(orders) == 3
 
 
-def load(path=common.DATA_FILE, length=5, **options):
-    """Strips of one length, as arrays."""
-    compose, *rest = strips.load_strips(path, shortest=length, longest=length, **options)
-    stack = strips.stack_equal
-    return lambda random: stack(compose(random), "train"), *(stack(part, "x") for part in rest)
+def load(path=common.DATA_FILE, length=5, columns=1, **options):
+    return strips.load_equal_strips(path, length=length, columns=columns, **options)
 
 
 def test_test_strips_are_fixed_and_hold_each_test_digit_once():
     _, test_digits = digits.load_mnist()
-    loaded = [load(distortion=0.1), load(train_size=100)]
-    for _, validation, test in loaded:
-        np.testing.assert_array_equal(test.x, loaded[0][2].x)
-        np.testing.assert_array_equal(validation.x, loaded[0][1].x)
-        assert test.x.shape == (2000, 140, 28)
-        assert validation.x.shape == (1000, 140, 28)
-    images = test.x.reshape(10_000, 28, 28).transpose(0, 2, 1)
-    assert sorted(map(bytes, images)) == sorted(map(bytes, test_digits.x))
+    (_, validation, test), (*_, again) = load(distortion=0.1), load(train_size=100)
+    np.testing.assert_array_equal(test.x, again.x)
+    assert test.x.shape == (2000, 140, 28)
+    assert validation.x.shape == (1000, 140, 28)
+    assert in_order(images_of(test.x, 28)) == in_order(test_digits.x)
     assert np.bincount(test.y.ravel())[1:].tolist() == np.bincount(test_digits.y).tolist()
 
 
@@ -82,15 +81,13 @@ def test_training_digits_are_distorted_anew(monkeypatch):
 def test_training_strips_hold_training_digits_only_and_are_composed_anew():
     train_digits, _ = digits.load_mnist()
     compose, validation, _ = load(train_size=200)
-    allowed = set(map(bytes, train_digits.x[:1000]))
     epochs = [compose(np.random.default_rng(seed)) for seed in (0, 0, 1)]
     for strip in epochs:
         assert strip.x.shape == (200, 140, 28)
-        assert set(map(bytes, strip.x.reshape(1000, 28, 28).transpose(0, 2, 1))) == allowed
+        assert in_order(images_of(strip.x, 28)) == in_order(train_digits.x[:1000])
     np.testing.assert_array_equal(epochs[0].x, epochs[1].x)
     assert not np.array_equal(epochs[0].x, epochs[2].x)
-    validation_images = validation.x.reshape(5000, 28, 28).transpose(0, 2, 1)
-    assert sorted(map(bytes, validation_images)) == sorted(map(bytes, train_digits.x[-5000:]))
+    assert in_order(images_of(validation.x, 28)) == in_order(train_digits.x[-5000:])
 
 
 @pytest.mark.parametrize(
@@ -99,7 +96,11 @@ def test_training_strips_hold_training_digits_only_and_are_composed_anew():
         lambda x, y: (x, y),
         lambda x, y: (object_array(x), object_array([np.array(labels) for labels in y])),
         lambda x, y: (np.array(x, np.float32), np.array(y)),
-        lambda x, y: ([np.rint(array * 255).astype(np.uint8) for array in x], y),
+        lambda x, y: ([np.rint(array * 255).astype(np.uint8) for array in x], [*map(tuple, y)]),
+        lambda x, y: (x, [np.array(labels, float) for labels in y]),
+        lambda x, y: (x, [np.array(labels)[:, None] for labels in y]),
+        lambda x, y: (x, [np.eye(10, dtype=np.uint8)[labels] for labels in y]),
+        lambda x, y: (x, [list(np.eye(10)[labels]) for labels in y]),
     ],
 )
 def test_a_fixed_list_of_sequences(tmp_path, form):
@@ -126,9 +127,48 @@ def test_one_item_named_many_times_fills_no_memory(tmp_path, labels, monkeypatch
 
 def test_too_many_sequences_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(data_files, "MOST_SEQUENCES", 23)
-    path = write(tmp_path / "s.pkl", (sequences(24), sequences(6)))
     with pytest.raises(DataError, match="training sequences: 24; at most 23 are taken"):
-        load(path)
+        load(write(tmp_path / "s.pkl", (sequences(24), sequences(6))))
+
+
+X, Y = sequences(24, labels=5)
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        (
+            changed(0, 3, np.zeros((9, 4))),
+            r"training sequences of 9 to 12 timesteps .* for vari",
+        ),
+        (changed(1, 3, [1, 2]), r"of 2 to 3 labels: different .* for variable_length_seq\.py"),
+        (sequences(24, steps=9), "training and test sequences differ in length"),
+        (changed(0, 3, np.zeros((12, 5))), r"sequence 3: expected the shape \(T, 4\)"),
+        (changed(0, 3, np.zeros((0, 4))), r"sequence 3: expected .* found \(0, 4\)"),
+        (changed(0, 3, np.full((12, 4), np.nan)), "sequence 3: a pixel is not a finite number"),
+        (changed(0, 3, "abc"), "sequence 3: text, 'abc'; make numbers of it"),
+        (changed(1, 3, []), r"labels of sequence 3: found the shape \(0,\)"),
+        (changed(1, 3, [1, 2, 11]), "labels of sequence 3: 11 at index 2 is not a digit"),
+        (changed(1, 3, "123"), "labels of sequence 3: text, '123'; make numbers of it"),
+        (changed(0, 3, np.zeros((12, 4), np.int8)), "sequence 3: its type is int8, that of"),
+        ((X, Y[1:]), "24 sequences, 23 lists of labels"),
+        ((X, Y[0]), "expected an array of numbers, found int"),
+        ((X, ["".join(map(str, row)) for row in Y]), "labels of sequence: text, such as '01234'; "),
+        (([x.T for x in X], Y), r"sequences of \[4, 12\] features a timestep"),
+        (([x * 100 for x in X], Y), "test sequences: pixels up to 1, in another part up to 100"),
+        (sequences(11), "11 training examples; at least 12 are needed"),
+    ],
+)
+def test_wrong_sequences_are_refused_with_their_index(tmp_path, train, message):
+    path = write(tmp_path / "s.pkl", (train, sequences(6)))
+    with pytest.raises(DataError, match=message):
+        load(path)[0](np.random.default_rng(0))
+
+
+def test_transposed_sequences_are_recognized(tmp_path):
+    part = [x.T for x in X], Y
+    with pytest.raises(DataError, match="there are 4; each has 12 features: if it is transposed"):
+        load(write(tmp_path / "s.pkl", (part, part)))
 
 
 def test_sizes_count_strips():
@@ -149,6 +189,8 @@ def test_sizes_count_strips():
 
 
 def test_sizes_count_strips_of_different_lengths():
+    with pytest.raises(SettingError, match="--shortest 6 is more than --longest 5"):
+        strips.load_strips(common.DATA_FILE, shortest=6, longest=5)
     with pytest.raises(SettingError, match="--train-size 15,715: there are 15,714 training strips"):
         strips.load_strips(common.DATA_FILE, shortest=2, longest=5, train_size=15_715)
     for size in 20, 15_714:
@@ -160,11 +202,10 @@ def test_sizes_count_strips_of_different_lengths():
 def test_ragged_pickles_of_python_2(name):
     path = PICKLES / f"python2_sequences_{name}.pkl.gz"
     compose, validation, test = strips.load_strips(path, shortest=2, longest=5)
-    order = np.random.default_rng(0).permutation(6)
-    assert [len(strip) for strip in test.x] == [[12, 18, 24][index % 3] for index in order]
-    first, second, third = (test.y[order.tolist().index(index)].tolist() for index in range(3))
-    assert (first, second, third) == ([1, 2, 0, 0], [2, 3, 4, 0], [3, 4, 5, 6])
+    in_file = np.random.default_rng(0).permutation(6).argsort()  # where each of the file is now
+    assert [len(test.x[i]) for i in in_file] == [12, 18, 24] * 2
+    assert test.y[in_file[:3]].tolist() == [[1, 2, 0, 0], [2, 3, 4, 0], [3, 4, 5, 6]]
     expected = np.arange(12 * 3).reshape(12, 3) % 7 / 8 * 256
-    np.testing.assert_array_equal(test.x[order.tolist().index(0)], expected)
+    np.testing.assert_array_equal(test.x[in_file[0]], expected)
     assert len(validation.x) == 1
     assert len(compose(np.random.default_rng(0)).x) == 11
