@@ -60,24 +60,6 @@ def test_test_strips_are_fixed_and_hold_each_test_digit_once():
     assert np.bincount(test.y.ravel())[1:].tolist() == np.bincount(test_digits.y).tolist()
 
 
-def test_training_digits_are_distorted_anew(monkeypatch):
-    examples = Examples(np.zeros((20, 4, 4), np.uint8), np.zeros(20, int))
-    drawn = []
-
-    def distorted(x, random, distortion):
-        drawn.append(random.random())
-        return x + distortion
-
-    monkeypatch.setattr(digits, "distorted", distorted)
-    for seed in 0, 1:
-        composed = strips.compose_distorted(
-            examples, np.random.default_rng(seed), shortest=2, longest=2, size=3, distortion=7
-        )
-        assert len(composed.x) == 3
-        assert all((strip == 7).all() for strip in composed.x)
-    assert drawn[0] != drawn[1]
-
-
 def test_training_strips_hold_training_digits_only_and_are_composed_anew():
     train_digits, _ = digits.load_mnist()
     compose, validation, _ = load(train_size=200)
@@ -88,6 +70,9 @@ def test_training_strips_hold_training_digits_only_and_are_composed_anew():
     np.testing.assert_array_equal(epochs[0].x, epochs[1].x)
     assert not np.array_equal(epochs[0].x, epochs[2].x)
     assert in_order(images_of(validation.x, 28)) == in_order(train_digits.x[-5000:])
+    distorted, *_ = load(train_size=200, distortion=0.2)
+    used = [in_order(images_of(distorted(np.random.default_rng(seed)).x, 28)) for seed in (0, 1)]
+    assert used[0] != used[1]
 
 
 @pytest.mark.parametrize(
