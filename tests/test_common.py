@@ -65,11 +65,11 @@ def test_after_a_file_is_loaded_or_refused_garbage_is_collected_as_before(conten
 def only(tmp_path, monkeypatch):
     """Pretend that of all backends only some are installed, and that Keras's folder is another."""
 
-    def only(installed, variable, keras_json=None):
+    def only(installed, variable, keras_json=""):
         monkeypatch.setattr(common, "find_spec", lambda name: name in installed.split())
         monkeypatch.setenv("KERAS_BACKEND", variable)
         monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-        if keras_json is not None:
+        if keras_json:
             (tmp_path / "keras.json").write_text(keras_json)
 
     return only
@@ -83,9 +83,9 @@ def only(tmp_path, monkeypatch):
         ("", '{"backend": "tensorflow"}', "jax", "jax"),  # as Keras writes it unasked
         ("", '{"backend": "jax"}', "tensorflow", "tensorflow"),
         ("", '{"backend": "torch"}', "tensorflow jax torch", "torch"),
-        ("", None, "tensorflow jax", "tensorflow"),
+        ("", "", "tensorflow jax", "tensorflow"),  # no such file
         ("", '{"backend": "numpy"}', "tensorflow numpy", "tensorflow"),  # it cannot train
-        *(("", damaged, "jax", "jax") for damaged in ("", "{", "[]", "{}", '{"backend": null}')),
+        *(("", damaged, "jax", "jax") for damaged in ("{", "[]", "{}", '{"backend": null}')),
     ],
 )
 def test_the_backend_is_one_that_is_installed(variable, keras_json, installed, chosen, only):

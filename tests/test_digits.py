@@ -11,17 +11,13 @@ from support import data_files, digits
 
 
 def test_mnist_is_whole():
+    """With the mean and standard deviation of its pixels, and the counts of digits, it is known."""
     train, test = digits.load_mnist()
-    assert train.x.shape == (60_000, 28, 28)
-    assert test.x.shape == (10_000, 28, 28)
-    # How often each digit occurs, from the description of MNIST.
-    counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
-    assert np.bincount(train.y).tolist() == counts
-    counts = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
-    assert np.bincount(test.y).tolist() == counts
-    # The mean and standard deviation that MNIST is known by.
+    assert (train.x.shape, test.x.shape) == ((60_000, 28, 28), (10_000, 28, 28))
     assert train.x.mean() / 255 == pytest.approx(0.1307, abs=5e-5)
     assert train.x.std() / 255 == pytest.approx(0.3081, abs=5e-5)
+    counts = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert np.bincount(test.y).tolist() == counts
 
 
 def test_three_way_layout_of_python_2_divided_by_256():
