@@ -20,7 +20,7 @@ import keras
 import numpy as np
 import pytest
 from lessons import SMALL, small
-from small_data import PICKLES, TEST, TRAIN, assert_same, write
+from small_data import PICKLES, write
 
 from classic import classif_rnn_network
 from support import digits
@@ -190,17 +190,6 @@ def test_every_lesson_knows_a_rate_for_every_optimizer(lesson):
 def test_patience_goes_with_a_constant_rate():
     with pytest.raises(SettingError, match="--patience 2 goes with --schedule constant"):
         common.with_learning_rate(small("classic", patience=2), RATES)
-
-
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-@pytest.mark.parametrize(
-    ("end", "compress"), [(".pkl", bytes), (".pkl.gz", gzip.compress), (".pkl.xz", lzma.compress)]
-)
-def test_protocols_and_archives(tmp_path, protocol, end, compress):
-    path = write(tmp_path / f"digits{end}", compress(pickle.dumps((TRAIN, TEST), protocol)))
-    train, test = digits.load_mnist(path)
-    assert_same(train, TRAIN)
-    assert_same(test, TEST)
 
 
 HUGE = pickle.dumps((10**6, 10**6, 10**6), 2)[2:-1]
