@@ -26,8 +26,8 @@ def labelling_probabilities(logits):
     p = np.exp(reference.log_softmax(logits))
     paths, labellings = all_paths(*logits.shape)
     total = collections.Counter()
-    for labelling, path in zip(labellings, p[np.arange(len(p)), paths], strict=True):
-        total[labelling] += path.prod()
+    for labelling, probability in zip(labellings, p[range(len(p)), paths].prod(1), strict=True):
+        total[labelling] += probability
     return total
 
 
@@ -100,29 +100,23 @@ def test_rates_equal_an_independent_edit_distance_on_1000_random_pairs(pairs):
     rates = ctc.error_rates(truth, reading)
     assert rates["label_error_rate"] == pytest.approx(distances.sum() / (truth > 0).sum())
     assert rates["sequence_error_rate"] == np.mean(distances > 0)
-
-
-def test_rates_of_nothing_read():
-    rates = ctc.error_rates(np.array([[1, 2], [3, 0]]), np.zeros((2, 0), int))
-    assert rates == {"label_error_rate": 1.0, "sequence_error_rate": 1.0}
+    of_nothing = ctc.error_rates(truth, reading[:, :0])
+    assert of_nothing == {"label_error_rate": 1.0, "sequence_error_rate": 1.0}
 
 
 def test_metrics_of_compile_are_those_of_evaluate(pairs):
     """Compiled, in batches of which the last is smaller, with the number of steps unknown."""
-    truth, reading, distances = pairs
+    truth, reading, _ = pairs
     # Every label is followed by a blank.
     logits = 20 * np.eye(4, dtype=np.float32)[np.insert(reading, slice(1, None), 0, axis=1)]
     inputs = keras.Input((None, 4))
     network = keras.Model(inputs, keras.layers.Rescaling(1.0)(inputs))
-    network.compile(
-        loss=keras.losses.CTC(), metrics=[ctc.LabelErrorRate(), ctc.SequenceErrorRate()]
-    )
+    metrics = [ctc.LabelErrorRate(), ctc.SequenceErrorRate()]
+    network.compile(loss=keras.losses.CTC(), metrics=metrics)
     for _ in range(2):  # reset, they begin anew
         figures = network.evaluate(logits, truth, batch_size=300, verbose=0, return_dict=True)
-        assert figures.keys() == {"loss", "label_error_rate", "sequence_error_rate"}
-        expected = distances.sum() / (truth > 0).sum()
-        assert figures["label_error_rate"] == pytest.approx(expected, rel=1e-5)
-        assert figures["sequence_error_rate"] == pytest.approx(np.mean(distances > 0))
+        del figures["loss"]
+        assert figures == pytest.approx(ctc.error_rates(truth, reading), rel=1e-5)
 
 
 def test_trimmed_labels_keep_every_label():
@@ -137,14 +131,6 @@ def test_labels_that_cannot_fit_are_refused_with_their_index():
     message = "training sequence 1: 3 labels, 1 of them repeated, take 4 steps, but there are 3; l"
     with pytest.raises(DataError, match=message):
         ctc.check_labels_fit(labels, np.array([3, 3, 1]), "training", "less is more")
-    with pytest.raises(DataError, match="test sequence 2: 1 labels"):
-        ctc.check_labels_fit(labels, np.array([3, 4, 0]), "test", "")
-
-
-def test_steps_needed_are_the_fewest_in_which_a_path_can_say_the_labels():
-    for labels in [1], [1, 2], [1, 1], [2, 2, 2], [1, 2, 2, 1]:
-        enough = [steps for steps in range(1, 8) if tuple(labels) in all_paths(steps, 3)[1]]
-        assert ctc.steps_needed(np.array([[*labels, 0]])).tolist() == enough[:1]
 
 
 @pytest.mark.parametrize(

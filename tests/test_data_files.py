@@ -40,46 +40,40 @@ def zipped(names, content=b"", packing=zipfile.ZIP_STORED):
 
 
 PLAIN = pickle.dumps((TRAIN, TEST))
+PROTOCOLS = [pickle.dumps((TRAIN, TEST), protocol) for protocol in range(6)]
+
+
+def forms(x, y):
+    """Shapes and types that mean the same."""
+    yield x[..., None], y
+    yield x[:, None], y[:, None]
+    yield x.reshape(-1, 784), y.astype(np.uint8)
+    yield list(x), ONE_HOT[y].astype(bool)
+    yield tuple(x), tuple(y.tolist())
+    yield object_array(list(x)), y.astype(float)
+    yield list(x.astype(float)), y[:, None].tolist()
+    yield x.astype(np.float32) / 255, ONE_HOT[y].astype(float)
+    yield x.astype(np.float64), list(ONE_HOT[y])
+    yield x.astype(">i4"), ONE_HOT[y].tolist()
+    yield np.asfortranarray(x), [np.int64(label) for label in y]
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    "content",
     [
-        ("really_gzip.pkl", gzip.compress(PLAIN)),
-        ("really_xz.pkl.gz", lzma.compress(PLAIN)),
-        ("plain.pkl.gz", PLAIN),
-        ("without_an_ending", gzip.compress(PLAIN)),
-        ("arrays.npz", npz()),
-        ("packed.npz", npz(np.savez_compressed)),
-        ("npz.pkl", npz(x_train=np.asfortranarray(TRAIN[0]), y_test=TEST[1].astype(">i8"))),
-        *((path.name, path.read_bytes()) for path in PICKLES.glob("*_images_*")),
+        *PROTOCOLS,
+        *map(gzip.compress, PROTOCOLS),
+        *map(lzma.compress, PROTOCOLS),
+        npz(),
+        npz(np.savez_compressed),
+        npz(x_train=np.asfortranarray(TRAIN[0]), y_test=TEST[1].astype(">i8")),
+        *(path.read_bytes() for path in PICKLES.glob("*_images_*")),
+        *zip(forms(*TRAIN), forms(*TEST), strict=True),
     ],
     ids=named,
 )
-def test_the_content_says_what_a_file_is(name, content, tmp_path):
-    train, test = digits.read_digits(write(tmp_path / name, content))
-    assert_same(train, TRAIN)
-    assert_same(test, TEST)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda x, y: (x[..., None], y),
-        lambda x, y: (x[:, None], y[:, None]),
-        lambda x, y: (x.reshape(-1, 784), y.astype(np.uint8)),
-        lambda x, y: (list(x), ONE_HOT[y].astype(bool)),
-        lambda x, y: (tuple(x), tuple(y.tolist())),
-        lambda x, y: (object_array(list(x)), y.astype(float)),
-        lambda x, y: (list(x.astype(float)), y[:, None].tolist()),
-        lambda x, y: (x.astype(np.float32) / 255, ONE_HOT[y].astype(float)),
-        lambda x, y: (x.astype(np.float64), list(ONE_HOT[y])),
-        lambda x, y: (x.astype(">i4"), ONE_HOT[y].tolist()),
-        lambda x, y: (np.asfortranarray(x), [np.int64(label) for label in y]),
-    ],
-)
-def test_shapes_and_types_that_mean_the_same(change, tmp_path):
-    train, test = digits.read_digits(write(tmp_path / "d.pkl", [change(*TRAIN), change(*TEST)]))
+def test_a_file_is_read_as_its_content_says_whatever_its_name(content, tmp_path):
+    train, test = digits.read_digits(write(tmp_path / "d.pkl.gz", content))
     assert_same(train, TRAIN)
     assert_same(test, TEST)
 
@@ -126,7 +120,6 @@ PYTHON_2 = [path.read_bytes() for path in PICKLES.glob("python2_sequences_*")]
         (npz(x_extra=TEST[0]), "it holds x_train.npy, y_train.npy, x_test.npy, y_test.npy, x_"),
         (npz(y_train=np.array([[1], [2, 3]], object)), "y_train is not an array of numbers"),
         (npz(x_test=np.array(["a"])), "x_test is not an array of numbers"),
-        (npz(x_test=np.zeros(3, "u1,u1")), "x_test is not an array of numbers"),
         (zipped(data_files.NPZ_NAMES), "x_train is not an array"),
         (zipped(data_files.NPZ_NAMES, b"9", zipfile.ZIP_LZMA), "in a way that NumPy does not use"),
         (zipped(range(30_000)), "the list of its files is too long"),
@@ -135,17 +128,14 @@ PYTHON_2 = [path.read_bytes() for path in PICKLES.glob("python2_sequences_*")]
         (npz().replace(b"(24, 28, 28)", b"(24, 28, 29)"), "is damaged (ValueError: x_train of sha"),
         # other layouts
         (TRAIN, "expected ((x_train, y_train), (x_test, y_test))"),
-        ((TRAIN,), "found a tuple of 1 (tuple of 2)"),
         ((TRAIN, TEST, 3), "found a tuple of 3 (tuple of 2, tuple of 2, int)"),
         ((*TRAIN, *TEST), "found a tuple of 4 (array, array, array, array)"),
-        (((*TRAIN, *TEST), TRAIN), "found a tuple of 2 (tuple of 4, tuple of 2)"),
         (MANY, SEQUENCES),
         ((TRAIN[::-1], TEST), SEQUENCES),
         *((content, SEQUENCES) for content in PYTHON_2),
         # labels
         (with_y(lambda y: y[:-1]), "test: 12 images, but labels of shape (11,)"),
         (with_y(lambda y: y + 1), "test labels: 10 at index 9 is not a digit"),
-        (with_y(lambda y: y - 1), "test labels: -1 at index 0 is not a digit"),
         (with_y(lambda y: y + 0.5), "test labels: 0.5 at index 0 is not a digit"),
         (with_y(lambda y: np.eye(12, dtype=int)), "test labels: 10 at index 10 is not a digit"),
         (with_y(lambda y: [*map(str, y)]), "test labels: text, such as '0'; make numbers of it"),
@@ -155,7 +145,6 @@ PYTHON_2 = [path.read_bytes() for path in PICKLES.glob("python2_sequences_*")]
         (with_x(lambda x: x.reshape(24, -1)[:, 1:]), "expected the shape (n, T, D), found (24, 7"),
         (with_x(lambda x: x[:, None, :, :1]), "expected the shape (n, T, D), found (24, 1, 28, 1"),
         (with_x(lambda x: x[:, :20]), "all must be of one size"),
-        (with_x(lambda x: x.reshape(-1, 8, 98)), "all must be of one size"),
         (with_x(lambda x: [[1, [2, 3]]]), "expected an array of numbers"),
         (with_x(lambda x: ITSELF), "training image 0: expected an array of numbers, found a"),
         (with_x(lambda x: [x[0], x[1, :9]]), "training images: arrays of different"),

@@ -11,29 +11,19 @@ from support import data_files, digits
 
 
 def test_mnist_is_whole():
+    """With the mean and standard deviation of its pixels, and the counts of digits, it is known."""
     train, test = digits.load_mnist()
-    assert train.x.shape == (60_000, 28, 28)
-    assert test.x.shape == (10_000, 28, 28)
-    # How often each digit occurs, from the description of MNIST.
-    counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
-    assert np.bincount(train.y).tolist() == counts
-    counts = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
-    assert np.bincount(test.y).tolist() == counts
-    # The mean and standard deviation that MNIST is known by.
+    assert (train.x.shape, test.x.shape) == ((60_000, 28, 28), (10_000, 28, 28))
     assert train.x.mean() / 255 == pytest.approx(0.1307, abs=5e-5)
     assert train.x.std() / 255 == pytest.approx(0.3081, abs=5e-5)
+    counts = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert np.bincount(test.y).tolist() == counts
 
 
 def test_three_way_layout_of_python_2_divided_by_256():
     train, test = digits.load_mnist(PICKLES / "python2_three_way_protocol2.pkl.gz")
     assert_same(train, [np.concatenate(parts) for parts in zip(TRAIN, VALIDATION, strict=True)])
     assert_same(test, TEST)
-
-
-def test_other_image_sizes(tmp_path):
-    x = np.pad(np.full((12, 3, 1), 255, np.uint8), ((0, 0), (1, 1), (1, 1)))
-    train, _ = digits.load_mnist(write(tmp_path / "d.pkl", ((x, TEST[1]), (x, TEST[1]))))
-    assert train.x.shape == (12, 5, 3)
 
 
 def test_too_many_images_are_refused(tmp_path, monkeypatch):
@@ -75,7 +65,8 @@ def test_a_class_that_only_the_test_has_is_named(tmp_path, capsys):
 
 
 def test_dark_on_light_becomes_light_on_dark(tmp_path, capsys):
-    digit, paper = np.zeros((24, 9, 9), np.uint8), np.zeros((12, 9, 9), np.uint8)
+    """Of images that are not square."""
+    digit, paper = np.zeros((24, 9, 7), np.uint8), np.zeros((12, 9, 7), np.uint8)
     digit[:, 3:6, 3:6] = 200
     for x, test, turned in ((digit, paper, False), (255 - digit, 255 - paper, True)):
         path = write(tmp_path / "d.pkl", ((x, TRAIN[1]), (test, TEST[1])))
@@ -87,14 +78,13 @@ def test_dark_on_light_becomes_light_on_dark(tmp_path, capsys):
 
 @pytest.mark.parametrize(("side", "distorted"), [(7, False), (8, True)])
 def test_very_small_images_are_not_distorted(side, distorted, capsys):
-    x = np.random.default_rng(0).integers(0, 256, (9, side, 28), np.uint8)
-    compose = digits.distorted_anew(common.Examples(x, np.arange(9)), distortion=0.2, shift=1.0)
-    composed = compose(np.random.default_rng(0))
-    assert np.array_equal(composed.x[composed.y.argsort()], x) is not distorted
+    images = np.random.default_rng(0).integers(0, 256, (9, side, 28), np.uint8)
+    examples = common.Examples(images, np.arange(9))
+    composed = digits.distorted_anew(examples, distortion=0.2)(np.random.default_rng(0))
+    assert np.array_equal(composed.x[composed.y.argsort()], images) is not distorted
+    digits.distorted_anew(examples, distortion=0.0)  # says nothing
     line = "images with a side below 8 pixels are not distorted\n"
     assert capsys.readouterr().out == line * (not distorted)
-    digits.distorted_anew(common.Examples(x, np.arange(9)), distortion=0.0)
-    assert capsys.readouterr().out == ""
 
 
 def centres(images):

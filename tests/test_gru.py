@@ -9,7 +9,7 @@ import pytest
 from support import gru
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def keras_alone(monkeypatch):
     """GRUs as Keras has them, whatever ran before; after the test as before it."""
     monkeypatch.setattr(keras.layers.GRUCell, "call", gru._call_of_keras)
@@ -29,7 +29,6 @@ def trained():
     return network.get_weights()
 
 
-@pytest.mark.usefixtures("keras_alone")
 def test_a_gru_learns_what_it_learns_in_keras():
     expected = trained()
     gru.without_waste()
@@ -39,7 +38,6 @@ def test_a_gru_learns_what_it_learns_in_keras():
         np.testing.assert_array_equal(weights, others)
 
 
-@pytest.mark.usefixtures("keras_alone")
 @pytest.mark.parametrize(
     "settings",
     [
@@ -59,7 +57,6 @@ def test_a_state_is_that_of_keras_whatever_the_settings(settings):
     np.testing.assert_array_equal(*states)
 
 
-@pytest.mark.usefixtures("keras_alone")
 def test_a_version_that_was_not_tried_stays_as_it_is(monkeypatch):
     monkeypatch.setattr(keras, "__version__", "3.15.2")
     gru.without_waste()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from script_runs import run_in_process
 
-from support import data_files, digits, strips
+from support import data_files, digits
 
 SCRIPT = Path(__file__).parent.parent / "data" / "make_sequences.py"
 LENGTHS = {"seqDigits.pkl": {5}, "seqDigitsVar.pkl": {2, 3, 4, 5}}
@@ -52,17 +52,6 @@ def test_the_layout_is_that_of_the_labs_and_each_digit_is_used_once_on_its_own_s
         assert set(used) <= set(zip(map(bytes, part.x), part.y.tolist(), strict=True))
 
 
-@pytest.mark.parametrize("name", LENGTHS)
-def test_the_lessons_read_them(name, made):
-    compose, validation, test = strips.load_strips(made / name, shortest=1, longest=1)
-    (train_x, _), (test_x, test_y) = pickle.loads((made / name).read_bytes())
-    assert len(compose(np.random.default_rng(0)).x) + len(validation.x) == len(train_x)
-    order = np.random.default_rng(0).permutation(len(test_x))
-    for place, index in enumerate(order):
-        np.testing.assert_array_equal(test.x[place], test_x[index])
-    assert [(row[row > 0] - 1).tolist() for row in test.y] == [test_y[index] for index in order]
-
-
 def test_size_seed_and_lengths_are_options(make, data, tmp_path, capsys):
     options = ["--data", data, "--output", tmp_path, "--train-size", 12, "--test-size", 3]
     options += ["--digits", 3, "--shortest", 4]
@@ -89,7 +78,6 @@ def test_size_seed_and_lengths_are_options(make, data, tmp_path, capsys):
         (["--digits", "300"], "sequences of 300 digits, but "),
         (["--digits", "1"], "sequences of 1 digits or more, but the scripts read 1,000 from a f"),
         (["--shortest", "6"], "--shortest 6 is more than --longest 5\n"),
-        (["--seed", "-1"], "greater than or equal to 0"),
     ],
 )
 def test_a_bad_setting_is_one_message(options, message, make, data, tmp_path, capsys, monkeypatch):
