@@ -1,9 +1,6 @@
 """--draw: what is written on the pad is read, shown, taken back and saved."""
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 from common import SettingError
 
@@ -12,13 +9,13 @@ import numpy as np
 import pytest
 from lessons import small
 from matplotlib.backend_bases import KeyEvent
+from script_runs import ROOT, run
 
 import classic
 import variable_length_seq
 from support import drawing, predict
 from tests.benchmarks.drawing import mouse, new_pad, write
 
-ROOT = Path(__file__).parent.parent
 SEVEN = [(0.2, 0.8), (0.8, 0.8), (0.4, 0.2)]
 BAR = [(0.45, 0.5), (0.75, 0.5)]
 
@@ -158,13 +155,11 @@ def test_where_no_window_can_be_opened_one_line_says_what_to_install(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a screen")
-def test_without_a_screen_the_exit_code_is_2(tmp_path):
+def test_without_a_screen_the_exit_code_is_2(tmp_path, monkeypatch):
     model = save_network("one direction", tmp_path)
-    command = [sys.executable, ROOT / "classic.py", "--draw", "--model", model]
-    environment = os.environ | {"MPLBACKEND": "TkAgg"}
     for screen in "DISPLAY", "WAYLAND_DISPLAY":
-        environment.pop(screen, None)
-    ran = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+        monkeypatch.delenv(screen, raising=False)
+    ran = run(tmp_path, ROOT / "classic.py", "--draw", "--model", model, MPLBACKEND="TkAgg")
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr.startswith("--draw: matplotlib can open no window here")
     assert ran.stderr.count("\n") == 1

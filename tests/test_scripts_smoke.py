@@ -5,21 +5,17 @@ import importlib
 import json
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import common  # noqa: F401
 
 import numpy as np
 import pytest
 from lessons import options, small
-from script_runs import TENSORFLOW, run_in_process, settings_of
+from script_runs import ROOT, TENSORFLOW, run, run_in_process, settings_of
 
 from support import digits
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parent.parent
 SIZES = {"train_size": 256, "test_size": 100, "seed": 1, "units": 32, "batch_size": 64}
 # With JAX it takes long to compile a wide search, many layers, and the figures of each length.
 READING = SIZES | {"bidirectional": True, "columns": 4, "beam_width": 2}
@@ -44,18 +40,13 @@ if TENSORFLOW:
 SCRIPTS = list(FILES)
 
 
-def run(script, arguments, folder):
-    """Run a script in a process of its own, from another folder than its own."""
-    command = [sys.executable, ROOT / f"{script}.py", *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-
 def smoke_run(script, output):
     """A small run of a script: what it printed and where it wrote; of standardize.py one network's.
 
     That is the second of its three networks.
     """
-    ran = run(script, options(script, **SETTINGS[script], output=output), output)
+    arguments = options(script, **SETTINGS[script], output=output)
+    ran = run(output, ROOT / f"{script}.py", *arguments)
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr == ""
     (folder,) = output.glob(f"{script}/*")
@@ -152,8 +143,8 @@ def test_the_saved_models_read_raw_pixels_in_a_new_process(run_once, tmp_path):
         else:
             *_, test = module.load_data(config)
         np.savez(folder / "test.npz", x=test.x, y=test.y)
-    command = [sys.executable, "-c", LOAD, *folders]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    ran = run(tmp_path, "-c", LOAD, *folders)
+    assert ran.returncode == 0, ran.stderr
     metrics = [json.loads((folder / "metrics.json").read_text()) for folder in folders]
     expected = [figures["test_loss"] for figures in metrics]
     np.testing.assert_allclose(json.loads(ran.stdout), expected, rtol=1e-5)

@@ -1,35 +1,20 @@
 """What surrounds a script does not break it: variables, keras.json, TensorFlow, notebooks."""
 
 import json
-import os
-import subprocess
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import common
 
 import keras
 import pytest
 from lessons import options
-from script_runs import only_run
+from script_runs import ROOT, only_run, run
 
-ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.slow
 FEW = {"train_size": 64, "test_size": 20}
 
 
-def run(folder, *command, **environment):
-    return subprocess.run(
-        [sys.executable, *map(str, command)],
-        cwd=folder,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-@pytest.mark.slow
 def test_variables_and_settings_that_others_left(tmp_path):
     """A notebook's pictures, a project with Keras 2, one with half precision, another format."""
     left = {"floatx": "float16", "image_data_format": "channels_first", "epsilon": 1e-7}
@@ -112,7 +97,6 @@ def cell(tmp_path):
     kernel.shutdown_kernel(now=True)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of other people's event loops
 def test_in_a_notebook_all_three_ways_work_one_after_the_other(cell, tmp_path):
     arguments = " ".join(map(str, options("classic", **FEW, output=tmp_path / "runs")))
