@@ -7,12 +7,10 @@ from common import SettingError
 import matplotlib
 import numpy as np
 import pytest
-from lessons import small
+from lessons import network
 from matplotlib.backend_bases import KeyEvent
 from script_runs import ROOT, run
 
-import classic
-import variable_length_seq
 from support import drawing, predict
 from tests.benchmarks.drawing import mouse, new_pad, write
 
@@ -20,19 +18,17 @@ SEVEN = [(0.2, 0.8), (0.8, 0.8), (0.4, 0.2)]
 BAR = [(0.45, 0.5), (0.75, 0.5)]
 
 
-KINDS = "one direction", "two directions", "line"
-of_a_digit = pytest.mark.parametrize("pad", KINDS[:1], indirect=True)
+KINDS = {
+    "one direction": ("classic", {"units": 16}),
+    "two directions": ("classic", {"units": 16, "bidirectional": True}),
+    "line": ("variable_length_seq", {"columns": 4}),
+}
+of_a_digit = pytest.mark.parametrize("pad", ["one direction"], indirect=True)
 
 
 def save_network(kind, folder):
-    if kind == "line":
-        network = variable_length_seq.rnn_seqlab_network(
-            28, small("variable_length_seq", columns=4)
-        )
-    else:
-        config = small("classic", bidirectional=kind == "two directions", units=16)
-        network = classic.classif_rnn_network(28, 28, config)
-    network.save(folder / "model.keras")
+    lesson, settings = KINDS[kind]
+    network(lesson, **settings).save(folder / "model.keras")
     return folder / "model.keras"
 
 
