@@ -130,9 +130,10 @@ def test_ctrl_c_that_keras_drops_ends_the_training(where, epoch, done, call, tmp
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow is to begin")
-def test_jax_goes_on_with_a_run_of_tensorflow_which_reads_the_same(
+def test_jax_goes_on_where_tensorflow_is_broken_and_tensorflow_reads_the_same(
     call, data, tmp_path, monkeypatch
 ):
+    """Keras asks for TensorFlow in many places."""
     pytest.importorskip("jax", reason="no jax is installed: see README.md")
     script = "variable_length_seq"
     # With JAX a wide search takes long, and each length of strips is compiled anew.
@@ -140,9 +141,11 @@ def test_jax_goes_on_with_a_run_of_tensorflow_which_reads_the_same(
     folder = interrupted(call, script, monkeypatch, 4, output=tmp_path / "runs", **settings)
     (began,) = read_history(folder)
     arguments = options(script, **TINY | settings, resume=folder)
-    process = start(script, arguments, data, tmp_path / "runs", KERAS_BACKEND="jax")
-    printed, errors = process.communicate()
-    assert "Epoch 2/3" in printed, errors
+    (tmp_path / "tensorflow.py").write_text("raise ImportError('no library')")
+    broken = {"PYTHONPATH": str(tmp_path), "KERAS_HOME": str(tmp_path), "KERAS_BACKEND": ""}
+    printed, errors = start(script, arguments, data, tmp_path / "runs", **broken).communicate()
+    assert errors == "tensorflow cannot be imported (no library): the backend is jax\n"
+    assert "Epoch 2/3" in printed
     assert "Epoch 1/3" not in printed
     history = read_history(folder)
     np.testing.assert_array_equal(history[0], began)

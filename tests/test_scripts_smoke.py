@@ -8,6 +8,7 @@ import shutil
 
 import common  # noqa: F401
 
+import keras
 import numpy as np
 import pytest
 from lessons import options, small
@@ -25,6 +26,10 @@ SETTINGS = {
     "variable_length_seq": READING | {"longest": 3},
     "standardize": SIZES | {"scaling": "all"},
 }
+# What others left: a project with half precision and another format, a notebook, one with Keras 2.
+LEFT = {"floatx": "float16", "image_data_format": "channels_first", "epsilon": 1e-7}
+LEFT["backend"] = keras.backend.backend()
+VARIABLES = {"MPLBACKEND": "module://a_notebook_of_others", "TF_USE_LEGACY_KERAS": "1"}
 COMMON_FILES = {
     *("config.json", "history.csv", "metrics.json", "model.keras", "checkpoint.keras"),
     *("learning_curves.png", "misread.png", "answers.csv"),
@@ -46,7 +51,8 @@ def smoke_run(script, output):
     That is the second of its three networks.
     """
     arguments = options(script, **SETTINGS[script], output=output)
-    ran = run(output, ROOT / f"{script}.py", *arguments)
+    (output / "keras.json").write_text(json.dumps(LEFT))
+    ran = run(output, ROOT / f"{script}.py", *arguments, KERAS_HOME=str(output), **VARIABLES)
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr == ""
     (folder,) = output.glob(f"{script}/*")
@@ -105,6 +111,8 @@ def test_it_writes_every_file(smoke):
     part = {"scaling": "unit"} if script == "standardize" else {}
     given = small(script, **SETTINGS[script] | part, output=config["output"])
     assert config == given.of_the_run()
+    network = keras.saving.load_model(folder / "model.keras")
+    assert {weight.dtype for weight in network.weights} == {"float32"}
 
 
 @pytest.mark.smoke
