@@ -1,4 +1,4 @@
-"""Settings of small runs. They name all that a lesson has: users may change its defaults."""
+"""Small runs: settings, all that a lesson has, as users may change its defaults; networks."""
 
 import importlib
 
@@ -29,6 +29,15 @@ SMALL = {
 def small(lesson, **settings):
     """A lesson's settings of a small run, some of them changed."""
     return importlib.import_module(lesson).Config(**SMALL[lesson] | settings)
+
+
+def network(lesson, T=28, **settings):
+    """An untrained network of lesson 1, 2 or 3, for images or strips of T x 28 pixels."""
+    module, config = importlib.import_module(lesson), small(lesson, **settings)
+    if lesson == "classic":
+        return module.classif_rnn_network(T, 28, config)
+    shape = [T, 28] if lesson == "seq_labelling" else [28]
+    return module.rnn_seqlab_network(*shape, config)
 
 
 def options(lesson, **settings):

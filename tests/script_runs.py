@@ -41,6 +41,18 @@ def start(script, arguments, data, output, code="", **environment):
     )
 
 
+def run(folder, *command, **environment):
+    """Run Python in a folder to its end, with `command` as its arguments."""
+    return subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def run_in_process(script, arguments, monkeypatch):
     """Run a script as `python script arguments` does; return its exit code."""
     monkeypatch.setattr(sys, "argv", [str(script), *map(str, arguments)])

@@ -1,31 +1,30 @@
 """--draw: what is written on the pad is read, shown, taken back and saved."""
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 from common import SettingError
 
 import matplotlib
 import numpy as np
 import pytest
-from lessons import small
+from lessons import network
 from matplotlib.backend_bases import KeyEvent, MouseEvent
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from script_runs import ROOT, run
 
-import classic
-import variable_length_seq
 from support import drawing, predict
 
-ROOT = Path(__file__).parent.parent
 SEVEN = [(0.2, 0.8), (0.8, 0.8), (0.4, 0.2)]
 BAR = [(0.45, 0.5), (0.75, 0.5)]
 
 
-KINDS = "one direction", "two directions", "line"
-of_a_digit = pytest.mark.parametrize("pad", KINDS[:1], indirect=True)
+KINDS = {
+    "one direction": ("classic", {"units": 16}),
+    "two directions": ("classic", {"units": 16, "bidirectional": True}),
+    "line": ("variable_length_seq", {"columns": 4}),
+}
+of_a_digit = pytest.mark.parametrize("pad", ["one direction"], indirect=True)
 
 
 def new_pad(model, folder):
@@ -47,14 +46,8 @@ def write(pad, points):
 
 
 def save_network(kind, folder):
-    if kind == "line":
-        network = variable_length_seq.rnn_seqlab_network(
-            28, small("variable_length_seq", columns=4)
-        )
-    else:
-        config = small("classic", bidirectional=kind == "two directions", units=16)
-        network = classic.classif_rnn_network(28, 28, config)
-    network.save(folder / "model.keras")
+    lesson, settings = KINDS[kind]
+    network(lesson, **settings).save(folder / "model.keras")
     return folder / "model.keras"
 
 
@@ -177,13 +170,11 @@ def test_where_no_window_can_be_opened_one_line_says_what_to_install(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a screen")
-def test_without_a_screen_the_exit_code_is_2(tmp_path):
+def test_without_a_screen_the_exit_code_is_2(tmp_path, monkeypatch):
     model = save_network("one direction", tmp_path)
-    command = [sys.executable, ROOT / "classic.py", "--draw", "--model", model]
-    environment = os.environ | {"MPLBACKEND": "TkAgg"}
     for screen in "DISPLAY", "WAYLAND_DISPLAY":
-        environment.pop(screen, None)
-    ran = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+        monkeypatch.delenv(screen, raising=False)
+    ran = run(tmp_path, ROOT / "classic.py", "--draw", "--model", model, MPLBACKEND="TkAgg")
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr.startswith("--draw: matplotlib can open no window here")
     assert ran.stderr.count("\n") == 1

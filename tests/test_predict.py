@@ -2,36 +2,20 @@
 
 import re
 import struct
-import sys
 
 from common import DataError
 
 import keras
 import numpy as np
 import pytest
-from lessons import small
+from lessons import network, small
 from PIL import Image
+from script_runs import ROOT, run_in_process
 
 import classic
-import seq_labelling
 import standardize
-import variable_length_seq
-from support import command_line, ctc, digits, predict, strips
+from support import ctc, digits, predict, strips
 from tests.benchmarks.predict_pictures import picture_of
-
-
-def classifier():
-    return classic.classif_rnn_network(28, 28, small("classic", bidirectional=True))
-
-
-def labeller(T=140):
-    config = small("seq_labelling", bidirectional=True, columns=4)
-    return seq_labelling.rnn_seqlab_network(T, 28, config)
-
-
-def any_length_labeller():
-    config = small("variable_length_seq", bidirectional=True, columns=4)
-    return variable_length_seq.rnn_seqlab_network(28, config)
 
 
 @pytest.fixture(scope="module")
@@ -65,17 +49,13 @@ def test_a_picture_of_a_digit_comes_back_to_what_it_was(number, mnist, tmp_path)
     assert alike(mnist.x[number], seen) > 0.8
 
 
-def transparent(page):
-    return np.stack([*np.zeros((3, *page.shape)), 255 - page], axis=-1)
-
-
 CHANGES = {
     "inverted": lambda page: 255 - page,
     "on grey paper": lambda page: 90 + page / 2,
     "in a shadow": lambda page: page * np.linspace(0.6, 1, page.shape[1]),
     "in colour": lambda page: np.stack([page, page, (255 + page) / 2], axis=-1),
     "jpeg": lambda page: page,
-    "transparent": transparent,
+    "transparent": lambda page: np.stack([*np.zeros((3, *page.shape)), 255 - page], axis=-1),
     "16 bits": lambda page: 256.0 * page + 255,
 }
 
@@ -114,35 +94,23 @@ def test_a_picture_of_a_strip_comes_back_to_what_it_was(mnist, tmp_path):
     assert alike(strip, np.asarray(Image.fromarray(seen).resize((140, 28)), float)) > 0.6
 
 
-def test_a_classifier_gives_a_probability():
-    pixels = keras.Input((28, 28))
-    x = keras.layers.Flatten()(pixels)
-    network = keras.Model(pixels, keras.layers.Dense(10, kernel_initializer="zeros")(x))
-    network.layers[-1].bias.assign(np.log(np.arange(1.0, 11)))
-    digit, probability, probabilities = predict.predict_digit(network, np.zeros((28, 28)))
-    assert (digit, probability) == ("9", pytest.approx(10 / 55))
-    np.testing.assert_allclose(probabilities, [np.arange(1, 11) / 55], rtol=1e-6)
-
-
 @pytest.mark.parametrize("scaling", ["unit", "standardized"])
 def test_a_classifier_of_one_direction_is_asked_after_every_row(scaling, mnist, tmp_path):
-    settings = {"depth": 2, "dropout": 0.5}
-    networks = [
+    config, path = small("classic", depth=2, dropout=0.5), tmp_path / "model.keras"
+    last_row, every_row = (
         classic.classif_rnn_network(
             28,
             28,
-            small("classic", **settings),
+            config,
             scaling=standardize.scaling_layer(scaling, mnist.x[:99]),
             every_row=every_row,
         )
         for every_row in (False, True)
-    ]
-    networks[0].save(tmp_path / "model.keras")
-    networks[1].load_weights(tmp_path / "model.keras")
-    digit, probability, probabilities = predict.load_reader(tmp_path / "model.keras").predict(
-        mnist.x[0]
     )
-    expected = keras.ops.softmax(networks[1].predict_on_batch(mnist.x[:1]))
+    last_row.save(path)
+    every_row.load_weights(path)
+    digit, probability, probabilities = predict.load_reader(path).predict(mnist.x[0])
+    expected = keras.ops.softmax(every_row.predict_on_batch(mnist.x[:1]))
     np.testing.assert_allclose(probabilities, np.asarray(expected)[0], atol=1e-6)
     assert (digit, probability) == (str(probabilities[-1].argmax()), probabilities[-1].max())
 
@@ -181,54 +149,47 @@ def test_what_is_no_picture_is_refused(tmp_path):
         predict.find_ink(tmp_path / "photo.jpg")
 
 
-def run_predict(module, arguments, monkeypatch, capfd):
-    monkeypatch.setattr(sys, "argv", [f"{module.__name__}.py", *map(str, arguments)])
-    command_line.run(module.main, module.Config, module.__doc__)
-    return capfd.readouterr().out
-
-
 def test_the_newest_run_reads_the_pictures_that_can_be_read(mnist, tmp_path, monkeypatch, capfd):
     path = tmp_path / "digit.png"
     picture_of(mnist.x[0], np.random.default_rng(0)).save(path)
-    network = classifier()
+    classifier = network("classic", bidirectional=True)
     for time, folder in enumerate(("old", "new")):
         (tmp_path / "classic" / folder).mkdir(parents=True)
-        network.layers[-1].bias.assign(100.0 * np.eye(10)[time])
-        network.save(tmp_path / "classic" / folder / "model.keras")
+        classifier.layers[-1].bias.assign(100.0 * np.eye(10)[time])
+        classifier.save(tmp_path / "classic" / folder / "model.keras")
     arguments = ["--output", tmp_path, "--seen", tmp_path / "seen.png", "--predict", path, path]
-    printed = run_predict(classic, arguments, monkeypatch, capfd)
+    assert run_in_process(ROOT / "classic.py", arguments, monkeypatch) == 0
     seen = f"wrote {tmp_path / 'seen.png'}, which shows 2 of 2 pictures\n"
-    assert printed == 2 * f"{path}: 1 (100.0%)\n" + seen
+    assert capfd.readouterr().out == 2 * f"{path}: 1 (100.0%)\n" + seen
     assert (tmp_path / "seen.png").read_bytes().startswith(b"\x89PNG")
     arguments = ["--output", tmp_path, "--predict", tmp_path / "missing.png", path]
-    with pytest.raises(SystemExit, match="1"):
-        run_predict(classic, arguments, monkeypatch, capfd)
+    assert run_in_process(ROOT / "classic.py", arguments, monkeypatch) == 1
     printed, errors = capfd.readouterr()
     assert printed == f"{path}: 1 (100.0%)\n"
     assert "missing.png" in errors
 
 
 @pytest.mark.parametrize("length", [2, 7])
-@pytest.mark.parametrize("module", [seq_labelling, variable_length_seq])
-def test_strips_of_any_width(module, length, mnist, tmp_path, monkeypatch, capfd):
-    network = labeller() if module is seq_labelling else any_length_labeller()
-    network.save(tmp_path / "model.keras")
+@pytest.mark.parametrize("lesson", ["seq_labelling", "variable_length_seq"])
+def test_strips_of_any_width(lesson, length, mnist, tmp_path, monkeypatch, capfd):
+    model, path = tmp_path / "model.keras", tmp_path / "strip.png"
+    network(lesson, 140, bidirectional=True, columns=4).save(model)
     composed = strips.compose_strips(mnist, length, length, np.random.default_rng(0))
-    picture_of(composed.x[0].T, np.random.default_rng(1)).save(tmp_path / "strip.png")
-    arguments = ["--model", tmp_path / "model.keras", "--predict", tmp_path / "strip.png"]
-    printed = run_predict(module, arguments, monkeypatch, capfd)
+    picture_of(composed.x[0].T, np.random.default_rng(1)).save(path)
+    arguments = ["--model", model, "--predict", path]
+    assert run_in_process(ROOT / f"{lesson}.py", arguments, monkeypatch) == 0
+    printed = capfd.readouterr().out
     assert re.fullmatch(r".*strip\.png: (nothing|\d( \d)*) \(\d+\.\d%\)\n", printed)
-    seen = predict.to_strip(predict.find_ink(tmp_path / "strip.png"))
-    assert seen.shape[0] == 28
-    assert seen.shape[1] == pytest.approx(28 * length, rel=0.2)
+    seen = predict.to_strip(predict.find_ink(path))
+    assert seen.shape == (28, pytest.approx(28 * length, rel=0.2))
 
 
-def test_a_network_for_one_length_reads_alike_at_another(mnist, tmp_path):
-    network = labeller()
+def test_a_network_for_one_length_reads_alike_at_another(mnist):
+    settings = {"bidirectional": True, "columns": 4}
+    labeller, longer = (network("seq_labelling", T, **settings) for T in (140, 168))
     strip = strips.compose_strips(mnist, 5, 5, np.random.default_rng(0)).x[0]
-    longer = labeller(168)
-    longer.set_weights(network.get_weights())
-    logits = network.predict_on_batch(strip[None])
+    longer.set_weights(labeller.get_weights())
+    logits = labeller.predict_on_batch(strip[None])
     expected = ctc.confidences(np.asarray(ctc.read_labels(logits)), logits)[0]
     _, probability, probabilities = predict.predict_labels(predict.for_any_length(longer), strip.T)
     assert probabilities.shape == (35, 11)
@@ -244,9 +205,9 @@ def test_a_network_for_one_length_reads_alike_at_another(mnist, tmp_path):
     ],
 )
 def test_a_network_of_others_is_refused(shape, name, message, tmp_path):
-    network = keras.Sequential(
+    others = keras.Sequential(
         [keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(10, name=name)]
     )
-    network.save(tmp_path / "model.keras")
+    others.save(tmp_path / "model.keras")
     with pytest.raises(DataError, match=message):
         predict.load_reader(tmp_path / "model.keras")

@@ -11,13 +11,15 @@ from support.run_folder import Run
 VARIABLES = ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
 
 
+def join(folder):
+    return processes.join(seed=0, output=folder, resume=None)
+
+
 def test_tensorflow_names_jax(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
     monkeypatch.setenv("KERAS_DISTRIBUTION_PROCESS_ID", "0")
-    with (
-        pytest.raises(SettingError, match=r"the tensorflow backend .*: set KERAS_BACKEND=jax"),
-        processes.join(seed=0, output=tmp_path, resume=None),
-    ):
+    message = r"the tensorflow backend .*: set KERAS_BACKEND=jax"
+    with pytest.raises(SettingError, match=message), join(tmp_path):
         pass
 
 
@@ -39,10 +41,7 @@ def test_wrong_variables_are_named(values, message, tmp_path, monkeypatch):
     for name, value in zip(VARIABLES, values, strict=True):
         if value is not None:
             monkeypatch.setenv(f"KERAS_DISTRIBUTION_{name}", value)
-    with (
-        pytest.raises(SettingError, match=message),
-        processes.join(seed=0, output=tmp_path, resume=None),
-    ):
+    with pytest.raises(SettingError, match=message), join(tmp_path):
         pass
 
 
@@ -54,7 +53,7 @@ def test_the_others_leave_where_the_first_goes_on_alone(tmp_path, monkeypatch, c
     for process, reached in ("0", ["before", "after"]), ("1", ["before"]):
         monkeypatch.setenv("KERAS_DISTRIBUTION_PROCESS_ID", process)
         steps = []
-        with processes.join(seed=0, output=tmp_path, resume=None) as folders:
+        with join(tmp_path) as folders:
             print("printed by", process)
             steps.append("before")
             Run(tmp_path).best(network)

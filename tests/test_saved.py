@@ -7,10 +7,8 @@ from common import DataError, SettingError
 import keras
 import numpy as np
 import pytest
-from lessons import small
+from lessons import network, small
 
-import seq_labelling
-import variable_length_seq
 from classic import classif_rnn_network
 from standardize import scaling_layer
 from support import saved
@@ -24,40 +22,24 @@ def classifier(scaling="unit", images=IMAGES, classes=10, **settings):
     return classif_rnn_network(28, 28, config, scaling=layer, classes=classes)
 
 
-def labeller():
-    config = small("seq_labelling", depth=2, columns=4, bidirectional=True)
-    return seq_labelling.rnn_seqlab_network(28, 28, config)
-
-
-def any_length_labeller():
-    config = small("variable_length_seq", depth=2, columns=4, bidirectional=True)
-    return variable_length_seq.rnn_seqlab_network(28, config)
-
-
-def standardizer(images=IMAGES):
-    return classifier("standardized", images)
-
-
-def of_other_images():
-    return standardizer(IMAGES // 4)  # another mean and variance
-
-
 def save(network, folder):
     network.save(folder / "model.keras")
     return folder / "model.keras"
 
 
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        (classifier, classifier),
-        (standardizer, of_other_images),
-        (any_length_labeller, any_length_labeller),
-        (labeller, any_length_labeller),  # a lesson goes on with a network of another
+PAIRS = {
+    "of one lesson": lambda: (classifier(), classifier()),
+    "of other data": lambda: (classifier("standardized"), classifier("standardized", IMAGES // 4)),
+    "of another lesson": lambda: [
+        network(lesson, depth=2, columns=4, bidirectional=True)
+        for lesson in ("seq_labelling", "variable_length_seq")
     ],
-)
-def test_the_network_answers_as_the_one_that_was_saved(first, second, tmp_path):
-    first, second = first(), second()
+}
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_the_network_answers_as_the_one_that_was_saved(pair, tmp_path):
+    first, second = PAIRS[pair]()
     assert not np.allclose(first.get_weights()[-2], second.get_weights()[-2], atol=1e-3)
     saved.start_from(save(first, tmp_path), second)
     again = keras.saving.load_model(save(second, tmp_path))
@@ -87,13 +69,13 @@ def test_the_network_answers_as_the_one_that_was_saved(first, second, tmp_path):
 )
 def test_the_first_layer_that_does_not_fit_is_named(settings, message, tmp_path):
     keras.utils.clear_session()  # layers are numbered from 1 again
-    network = classifier()
+    built = classifier()
     keras.utils.clear_session()
     path = save(classifier(**settings), tmp_path)
-    before = network.get_weights()
+    before = built.get_weights()
     with pytest.raises(SettingError, match=re.escape(f"--start-from {path}: {message}")):
-        saved.start_from(path, network)
-    for weights in zip(before, network.get_weights(), strict=True):
+        saved.start_from(path, built)
+    for weights in zip(before, built.get_weights(), strict=True):
         np.testing.assert_array_equal(*weights)
 
 

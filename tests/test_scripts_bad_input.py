@@ -6,15 +6,15 @@ from pathlib import Path
 import common  # noqa: F401
 
 import pytest
-from script_runs import run_in_process
+from script_runs import ROOT, run_in_process
 
-ROOT = Path(__file__).parent.parent
 SCRIPTS = "classic", "seq_labelling", "variable_length_seq", "standardize"
-CASES = [  # all lessons take these paths; lesson 1 alone takes them all, the others the first four
+CASES = [  # all lessons take these paths; lesson 1 alone takes all, the others the first five
     ("--units 0", 2, "greater than 0"),
     ("--train-size 70000", 2, "--train-size 70,000: there are "),
     ("--train-size 200 --output a_file", 2, "--output a_file can't be written"),
     ("--data missing.pkl", 1, "missing.pkl does not exist: check --data"),
+    ("--train-size 200 --patience 1", 2, "--patience 1 goes with --schedule constant"),
     ("--data a_file", 1, "a_file is damaged"),  # an empty one
     ("--learning-rate nan", 2, "finite number"),
     ("--dropout 1", 2, "less than 1"),
@@ -49,7 +49,7 @@ def assert_refused(script, arguments, code, message, folder, monkeypatch, capfd)
 
 @pytest.mark.parametrize(
     ("script", "arguments", "code", "message"),
-    [(script, *case) for script in SCRIPTS for case in CASES[: 4 if script != "classic" else None]],
+    [(script, *case) for script in SCRIPTS for case in CASES[: 5 if script != "classic" else None]],
 )
 def test_bad_input_ends_with_one_message(
     script, arguments, code, message, tmp_path, monkeypatch, capfd

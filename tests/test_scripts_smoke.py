@@ -5,21 +5,18 @@ import importlib
 import json
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import common  # noqa: F401
 
+import keras
 import numpy as np
 import pytest
 from lessons import options, small
-from script_runs import TENSORFLOW, run_in_process, settings_of
+from script_runs import ROOT, TENSORFLOW, run, run_in_process, settings_of
 
 from support import digits
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parent.parent
 SIZES = {"train_size": 256, "test_size": 100, "seed": 1, "units": 32, "batch_size": 64}
 # With JAX it takes long to compile a wide search, many layers, and the figures of each length.
 READING = SIZES | {"bidirectional": True, "columns": 4, "beam_width": 2}
@@ -29,6 +26,10 @@ SETTINGS = {
     "variable_length_seq": READING | {"longest": 3},
     "standardize": SIZES | {"scaling": "all"},
 }
+# What others left: a project with half precision and another format, a notebook, one with Keras 2.
+LEFT = {"floatx": "float16", "image_data_format": "channels_first", "epsilon": 1e-7}
+LEFT["backend"] = keras.backend.backend()
+VARIABLES = {"MPLBACKEND": "module://a_notebook_of_others", "TF_USE_LEGACY_KERAS": "1"}
 COMMON_FILES = {
     *("config.json", "history.csv", "metrics.json", "model.keras", "checkpoint.keras"),
     *("learning_curves.png", "misread.png", "answers.csv"),
@@ -44,18 +45,14 @@ if TENSORFLOW:
 SCRIPTS = list(FILES)
 
 
-def run(script, arguments, folder):
-    """Run a script in a process of its own, from another folder than its own."""
-    command = [sys.executable, ROOT / f"{script}.py", *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-
 def smoke_run(script, output):
     """A small run of a script: what it printed and where it wrote; of standardize.py one network's.
 
     That is the second of its three networks.
     """
-    ran = run(script, options(script, **SETTINGS[script], output=output), output)
+    arguments = options(script, **SETTINGS[script], output=output)
+    (output / "keras.json").write_text(json.dumps(LEFT))
+    ran = run(output, ROOT / f"{script}.py", *arguments, KERAS_HOME=str(output), **VARIABLES)
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr == ""
     (folder,) = output.glob(f"{script}/*")
@@ -114,6 +111,8 @@ def test_it_writes_every_file(smoke):
     part = {"scaling": "unit"} if script == "standardize" else {}
     given = small(script, **SETTINGS[script] | part, output=config["output"])
     assert config == given.of_the_run()
+    network = keras.saving.load_model(folder / "model.keras")
+    assert {weight.dtype for weight in network.weights} == {"float32"}
 
 
 @pytest.mark.smoke
@@ -152,8 +151,8 @@ def test_the_saved_models_read_raw_pixels_in_a_new_process(run_once, tmp_path):
         else:
             *_, test = module.load_data(config)
         np.savez(folder / "test.npz", x=test.x, y=test.y)
-    command = [sys.executable, "-c", LOAD, *folders]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    ran = run(tmp_path, "-c", LOAD, *folders)
+    assert ran.returncode == 0, ran.stderr
     metrics = [json.loads((folder / "metrics.json").read_text()) for folder in folders]
     expected = [figures["test_loss"] for figures in metrics]
     np.testing.assert_allclose(json.loads(ran.stdout), expected, rtol=1e-5)

@@ -74,7 +74,6 @@ def test_a_run_without_a_scaling_has_no_figure_of_it():
         (range(84), 0, 6, "at most 9.38%", "this may be luck"),  # 3 * 2 / 2**6
         (range(90), 0, 0, "at most 100.00%", "this may be luck"),
         (range(97), 7, 0, "at most 4.69%", "the last is better"),  # 3 * 2 / 2**7
-        (range(1, 92), 2, 1, "at most 100.00%", "this may be luck"),
     ],
 )
 def test_the_last_is_set_against_the_best_other(right, only_last, only_other, how_often, verdict):

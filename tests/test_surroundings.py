@@ -1,50 +1,15 @@
-"""What surrounds a script does not break it: variables, keras.json, TensorFlow, notebooks."""
+"""What surrounds a script does not break it: TensorFlow that is broken, notebooks."""
 
-import json
-import os
-import subprocess
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import common
 
-import keras
 import pytest
 from lessons import options
-from script_runs import only_run
+from script_runs import ROOT, run
 
-ROOT = Path(__file__).parent.parent
-FEW = {"train_size": 64, "test_size": 20}
-
-
-def run(folder, *command, **environment):
-    return subprocess.run(
-        [sys.executable, *map(str, command)],
-        cwd=folder,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-@pytest.mark.slow
-def test_variables_and_settings_that_others_left(tmp_path):
-    """A notebook's pictures, a project with Keras 2, one with half precision, another format."""
-    left = {"floatx": "float16", "image_data_format": "channels_first", "epsilon": 1e-7}
-    left["backend"] = keras.backend.backend()
-    (tmp_path / "keras.json").write_text(json.dumps(left))
-    surroundings = {
-        "KERAS_HOME": str(tmp_path),
-        "MPLBACKEND": "module://a_notebook_of_others.backend_inline",
-        "TF_USE_LEGACY_KERAS": "1",
-    }
-    arguments = options("standardize", scaling="unit", **FEW, output=tmp_path / "runs")
-    ran = run(tmp_path, ROOT / "standardize.py", *arguments, **surroundings)
-    assert (ran.returncode, ran.stderr) == (0, "")
-    network = keras.saving.load_model(only_run(tmp_path / "runs") / "unit" / "model.keras")
-    assert {weight.dtype for weight in network.weights} == {"float32"}
+pytestmark = pytest.mark.slow
 
 
 def test_a_way_to_show_pictures_that_is_the_users_stays():
@@ -69,14 +34,10 @@ def test_a_broken_tensorflow_is_one_line(kind, tmp_path):
     ran = run(tmp_path, ROOT / "classic.py", "--help", **broken | {"KERAS_BACKEND": "tensorflow"})
     assert (ran.returncode, ran.stdout, ran.stderr) == (2, "", f"{line}, see README.md\n")
     ran = run(tmp_path, ROOT / "classic.py", "--help", **broken)
-    if not find_spec("jax"):
-        assert (ran.returncode, ran.stderr) == (2, f"{line}, see README.md\n")
-        return
-    assert (ran.returncode, ran.stderr) == (0, f"{line}: the backend is jax\n")
-    if kind == "broken":  # Keras asks for TensorFlow in many places
-        arguments = options("classic", **FEW, output=tmp_path / "runs")
-        ran = run(tmp_path, ROOT / "classic.py", *arguments, **broken)
+    if find_spec("jax"):  # that it trains so: test_scripts_called.py
         assert (ran.returncode, ran.stderr) == (0, f"{line}: the backend is jax\n")
+    else:
+        assert (ran.returncode, ran.stderr) == (2, f"{line}, see README.md\n")
 
 
 def test_a_program_without_a_console(tmp_path, monkeypatch):
@@ -112,11 +73,11 @@ def cell(tmp_path):
     kernel.shutdown_kernel(now=True)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of other people's event loops
 def test_in_a_notebook_all_three_ways_work_one_after_the_other(cell, tmp_path):
-    arguments = " ".join(map(str, options("classic", **FEW, output=tmp_path / "runs")))
-    settings = {"epochs": 1, **FEW, "output": str(tmp_path / "runs")}
+    settings = {"train_size": 64, "test_size": 20, "output": str(tmp_path / "runs")}
+    arguments = " ".join(options("classic", **settings))
+    settings["epochs"] = 1
     for code, shown in (
         (f"%run classic.py {arguments}", 4),
         (f"%run classic.py {arguments}", 4),
