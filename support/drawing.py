@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import gc
+import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -182,7 +183,7 @@ def open_pad(*, model: Path | None, runs: Path, folder: Path) -> None:
     """
     from matplotlib import pyplot  # it chooses how to open a window, so only where one is wanted
 
-    reader = predict.Reader(model or predict.newest_model(runs))
+    reader = predict.load_reader(model or predict.newest_model(runs))
     figure = None
     with contextlib.suppress(ImportError), matplotlib.rc_context({"toolbar": "None"}):
         figure = pyplot.figure("write, and the network answers")
@@ -194,6 +195,8 @@ def open_pad(*, model: Path | None, runs: Path, folder: Path) -> None:
         )
     # The window's own keys, such as s to save it, would get in the way.
     figure.canvas.mpl_disconnect(figure.canvas.manager.key_press_handler_id)
-    figure.pad = Pad(figure, reader, folder)  # matplotlib's events alone would not keep it
-    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C closes the window too
+    try:
+        figure.pad = Pad(figure, reader, folder)  # matplotlib's events alone would not keep it
         pyplot.show(block=True)
+    except KeyboardInterrupt:
+        print("\nclosed the window", file=sys.stderr)

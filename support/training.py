@@ -128,11 +128,16 @@ class StartEpoch(keras.callbacks.Callback):
 class StopOnInfiniteLoss(keras.callbacks.Callback):
     """Raise TrainingError at the first batch whose loss is not a finite number."""
 
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.epoch = epoch
+
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if not math.isfinite(logs["loss"]):
+            # The loss of the first batch is that of the first weights: no rate has changed them.
+            advice = "lower --learning-rate" if self.epoch or batch else "look at the data"
             raise common.TrainingError(
-                f"the loss became {logs['loss']} in batch {batch + 1} of this epoch: "
-                f"lower --learning-rate"
+                f"the loss became {logs['loss']} in epoch {self.epoch + 1}, batch {batch + 1}: "
+                f"{advice}"
             )
 
 
