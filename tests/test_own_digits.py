@@ -1,5 +1,6 @@
 """The walk of docs/running.md: read one's own digits, collect, train a second time, read again."""
 
+import pickle
 import re
 import shlex
 from pathlib import Path
@@ -8,26 +9,29 @@ from common import DataError
 
 import numpy as np
 import pytest
-from script_runs import ROOT, run_in_process
+from script_runs import run_in_process
 
 from support import digits, predict
 from tests.benchmarks import second_training
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("own")
-    second_training.draw_all(folder / "mine", each=6, seed=0)
-    second_training.draw_all(folder / "new", each=3, seed=1)
+    second_training.draw_all(folder / "mine", each=10, seed=0)
+    second_training.draw_all(folder / "new", each=5, seed=1)
     return folder
 
 
 def test_pictures_become_a_data_set(folder, tmp_path, capsys):
-    path = tmp_path / "mine.pkl"
-    predict.collect_digits(str(folder / "mine"), str(path))
-    assert capsys.readouterr().out == (f"wrote {path}: 48 pictures to train on, 12 to test on\n")
-    train, test = digits.load_mnist(path)
-    assert (train.x.shape, train.x.dtype, len(test.x)) == ((48, 28, 28), np.uint8, 12)
+    predict.collect_digits(str(folder / "mine"), str(tmp_path / "mine.pkl"))
+    assert capsys.readouterr().out == (
+        f"wrote {tmp_path / 'mine.pkl'}: 80 pictures to train on, 20 to test on\n"
+    )
+    train, test = digits.load_mnist(tmp_path / "mine.pkl")
+    assert (len(train.x), len(test.x)) == (80, 20)
     collected = {
         (image.tobytes(), int(label))
         for part in (train, test)
@@ -52,9 +56,22 @@ def test_too_few_pictures_and_one_that_cannot_be_read_are_refused(folder, tmp_pa
     assert not (tmp_path / "mine.pkl").exists()
 
 
+def test_what_is_collected_reads_back_as_data_alone(folder, tmp_path):
+    predict.collect_digits(folder / "mine", tmp_path / "mine.pkl")
+    (x, y), _ = pickle.loads((tmp_path / "mine.pkl").read_bytes())
+    assert (x.dtype, x.shape, y.shape) == (np.uint8, (80, 28, 28), (80,))
+
+
+def walk():
+    """The commands of the page."""
+    section = (ROOT / "docs" / "running.md").read_text().split("### Teach it your own digits")[1]
+    (block,) = re.findall(r"```sh\n(.+?)```", section.split("\n#")[0], re.DOTALL)
+    return block.splitlines()
+
+
 def share_right(printed):
     answers = re.findall(r"^\w+/(\d)/\d+\.png: (\d) \(", printed, re.MULTILINE)
-    assert len(answers) == 30
+    assert len(answers) == 50
     return sum(truth == answer for truth, answer in answers) / len(answers)
 
 
@@ -62,9 +79,6 @@ def share_right(printed):
 def test_the_walk_of_the_page_leads_to_a_better_network(folder, monkeypatch, capsys):
     """As it stands there, but for a smaller network and a first training that is shorter."""
     monkeypatch.chdir(folder)
-    section = (ROOT / "docs" / "running.md").read_text().split("### Teach it your own digits")[1]
-    (block,) = re.findall(r"```sh\n(.+?)```", section.split("\n#")[0], re.DOTALL)
-    train, look, collect, train_again, read = block.splitlines()
 
     def run(command, more=""):
         _, script, *words = shlex.split(f"{command} {more}")
@@ -74,13 +88,14 @@ def test_the_walk_of_the_page_leads_to_a_better_network(folder, monkeypatch, cap
             assert run_in_process(ROOT / script, words, monkeypatch) == 0
         return capsys.readouterr().out
 
+    train, look, collect, train_again, read = walk()
     assert train == "python classic.py"
     network = "--cell GRU --units 64 --depth 1 --no-bidirectional --dropout 0 --update-bias 1"
     network += " --optimizer Muon --schedule one-cycle --distortion 0.2 --shift 0.5 --elastic 0"
-    sizes = "--train-size 3000 --test-size 200 --epochs 3 --batch-size 48 --learning-rate 0.009"
+    sizes = "--train-size 6000 --test-size 200 --epochs 3 --batch-size 48 --learning-rate 0.009"
     printed = run(train, f"{network} {sizes}")
     model = str(Path(re.findall(r"^wrote (.+)$", printed, re.MULTILINE)[0]) / "model.keras")
-    assert run(look).count("mine/") == 60
+    assert run(look).count("mine/") == 100
     assert (folder / "seen.png").read_bytes().startswith(b"\x89PNG")
     before = share_right(run(read, f"--model {model}"))
     run(collect)
