@@ -73,7 +73,7 @@ def settings(command: str) -> dict:
     return {
         name: value
         for name, value in config.of_the_run().items()
-        if name not in ("data", "output", "start_from", "seed")
+        if name not in ("data", "data_sha256", "output", "start_from", "seed")
     }
 
 
