@@ -173,12 +173,6 @@ def finished(folder, right=(), **settings):
     return run, report.finish(run, {"test_accuracy": len(right) / 20})
 
 
-def test_a_run_that_stopped_early_says_so(tmp_path):
-    run = Run(tmp_path, whole=Run(tmp_path))
-    run.epochs, run.stopped = [{"loss": 2.0}], True
-    assert report.finish(run, {})["stopped"] is True
-
-
 def test_a_run_is_shown_below_the_last_seven_others_with_the_same_test(tmp_path, capsys):
     for n in range(9):
         finished(tmp_path, range(n), units=n)
@@ -197,16 +191,17 @@ def test_a_run_is_shown_below_the_last_seven_others_with_the_same_test(tmp_path,
 
 
 def test_runs_are_compared_by_name_or_all(tmp_path, capsys):
-    runs = [finished(tmp_path, range(n), units=n)[0].folder for n in (3, 5, 9)]
-    capsys.readouterr()
-    report.compare([], tmp_path)
-    printed = capsys.readouterr().out
-    assert re.findall(r"^[ *]*(run_\d)", printed, re.MULTILINE) == ["run_0", "run_1", "run_2"]
-    assert printed.endswith("comparison.png, the curves of 3 of 3 runs\n")
-    report.compare([runs[2], runs[0]], tmp_path / "elsewhere")
-    printed = capsys.readouterr().out
-    assert re.findall(r"^[ *]*(run_\d)", printed, re.MULTILINE) == ["run_0", "run_2"]
-    assert (tmp_path / "elsewhere" / "comparison.png").read_bytes().startswith(b"\x89PNG")
+    one, _, other = (finished(tmp_path, range(n), units=n)[0].folder for n in (3, 5, 9))
+    for named, parent, compared in (
+        ([], tmp_path, ["run_0", "run_1", "run_2"]),
+        ([other, one], tmp_path / "elsewhere", ["run_0", "run_2"]),
+    ):
+        capsys.readouterr()
+        report.compare(named, parent)
+        printed, n = capsys.readouterr().out, len(compared)
+        assert re.findall(r"^[ *]*(run_\d)", printed, re.MULTILINE) == compared
+        assert printed.endswith(f"comparison.png, the curves of {n} of {n} runs\n")
+        assert (parent / "comparison.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_an_earlier_run_with_part_of_its_answers_is_passed_over(tmp_path, capsys):
