@@ -44,6 +44,8 @@ def test_lengths_of_strips_are_equally_frequent_and_their_number_is_always_the_s
         assert np.bincount(lengths).tolist() == [0, 0, 3572, 3572, 3571, 3571]
         orders.add(tuple(lengths))
     assert len(orders) == 3
+    compose, *_ = strips.load_strips(common.DATA_FILE, shortest=2, longest=5, train_size=20)
+    assert len(compose(np.random.default_rng(0)).x) == 20
 
 
 def load(path=common.DATA_FILE, length=5, columns=1, **options):
@@ -178,12 +180,6 @@ def test_a_strip_that_ends_within_a_step_is_filled_up():
     assert validation.x.shape[1] == test.x.shape[1] == 144
     assert not train.x[:, 140:].any()
     assert train.x[:, 112:140].any(axis=(1, 2)).all()
-
-
-@pytest.mark.parametrize("size", [20, 15_714])
-def test_as_many_strips_are_composed_as_are_asked_for(size):
-    compose, _, _ = strips.load_strips(common.DATA_FILE, shortest=2, longest=5, train_size=size)
-    assert len(compose(np.random.default_rng(0)).x) == size
 
 
 @pytest.mark.parametrize("name", ["lists_protocol2", "object_arrays_protocol1"])
