@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import common
-from common import DataError, SettingError
+from common import DataError
 
 import keras
 import numpy as np
@@ -185,11 +185,6 @@ def test_every_lesson_knows_a_rate_for_every_optimizer(lesson):
     names = module.Config.model_fields["optimizer"].annotation.__args__
     assert tuple(module.LEARNING_RATES) == names
     assert all(rate > 0 for rates in module.LEARNING_RATES.values() for rate in rates)
-
-
-def test_patience_goes_with_a_constant_rate():
-    with pytest.raises(SettingError, match="--patience 2 goes with --schedule constant"):
-        common.with_learning_rate(small("classic", patience=2), RATES)
 
 
 HUGE = pickle.dumps((10**6, 10**6, 10**6), 2)[2:-1]

@@ -92,13 +92,11 @@ def test_shares_are_equally_large_and_leave_out_fewer_examples_than_devices(
     np.testing.assert_array_equal(y, 10 * x)
 
 
-def test_fewer_examples_than_devices_are_refused(monkeypatch):
+def test_one_device_takes_every_example_and_more_devices_than_examples_none(monkeypatch):
     monkeypatch.setattr("support.devices.count", lambda: 8)
     with pytest.raises(common.SettingError, match=r"^6 examples cannot be divided by 8 devices$"):
         training.in_batches(Examples(np.arange(6), np.arange(6)))
-
-
-def test_batches_that_no_device_shares_hold_every_example():
+    monkeypatch.undo()
     batches = training.in_batches(Examples(np.arange(1001), np.arange(1001)))
     assert [len(batch.x) for batch in all_of(batches)] == [500, 500, 1]
 
