@@ -170,6 +170,12 @@ def finished(folder, right=(), **settings):
     return run, report.finish(run, {"test_accuracy": len(right) / 20})
 
 
+def test_a_run_that_stopped_early_says_so(tmp_path):
+    run = Run(tmp_path, whole=Run(tmp_path))
+    run.epochs, run.stopped = [{"loss": 2.0}], True
+    assert report.finish(run, {})["stopped"] is True
+
+
 def test_a_run_is_shown_below_the_last_seven_others_with_the_same_test(tmp_path, capsys):
     for n in range(9):
         finished(tmp_path, range(n), units=n)
