@@ -65,6 +65,11 @@ def test_it_returns_the_figures_of_the_best_network_which_it_writes(first):
     assert metrics == json.loads((folder / "metrics.json").read_text())
     figure = "test_label_error_rate" if script in LABELLERS else "test_accuracy"
     assert figure in metrics.get("unit", metrics)
+    for path in folder.rglob("answers.csv"):  # of the test
+        _, truth, answers, _ = np.loadtxt(path, str, delimiter=",", skiprows=1).T
+        figures = metrics.get(path.parent.name, metrics)
+        wrong = figures.get("test_sequence_error_rate", 1 - figures.get("test_accuracy", 0))
+        assert np.mean(truth != answers) == pytest.approx(wrong)
 
 
 @pytest.mark.parametrize("first", LABELLERS, indirect=True)
