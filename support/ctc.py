@@ -133,8 +133,13 @@ def error_rates(truth: np.ndarray, reading: np.ndarray) -> dict[str, float]:
         sequence_error_rate: share of the sequences with any error.
     """
     distances = ops.convert_to_numpy(edit_distances(truth, reading))
+    return rates_of(distances, (truth > BLANK).sum(axis=1))
+
+
+def rates_of(distances: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
+    """Return the rates of `error_rates`, from edit distances and numbers of true labels, (n,)."""
     return {
-        "label_error_rate": float(distances.sum() / (truth > BLANK).sum()),
+        "label_error_rate": float(distances.sum() / lengths.sum()),
         "sequence_error_rate": float((distances > 0).mean()),
     }
 

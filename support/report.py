@@ -146,18 +146,23 @@ def labeller(
     """
     greedy, beam = map(ctc.trimmed, (greedy, beam))
     confidence = ctc.confidences(greedy, logits)
-    metrics = {f"test_{name}": value for name, value in figures.items()}
+    distances, of_beam = (
+        keras.ops.convert_to_numpy(ctc.edit_distances(test.y, reading))
+        for reading in (greedy, beam)
+    )
     print(f"\ntest loss {figures['loss']:.4f}")
-    rates = _print_rates(test.y, greedy, beam)
+    rates = _print_rates((test.y > ctc.BLANK).sum(axis=1), distances, of_beam)
     spelt = (list(map(ctc.spell, labels)) for labels in (test.y, greedy))
     _show_answers("reading", *spelt, confidence, run.folder)
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits[:3]))
     plots.alignment(test.x[:3], probabilities, run.folder / "alignment.png")
-    distances = keras.ops.convert_to_numpy(ctc.edit_distances(test.y, greedy))
     worst = most_confident(distances > 0, confidence)
     pairs = map(ctc.align, test.y[worst], greedy[worst])
     plots.misread_strips(test.x[worst], pairs, confidence[worst], run.folder / "misread.png")
-    return finish(run, {**metrics, "test_size": len(test.y), **rates, **metrics})
+    metrics = {f"test_{name}": value for name, value in figures.items()}
+    metrics["test_size"] = len(test.y)
+    # Among the rates are those of greedy decoding too, which stay as they were evaluated.
+    return finish(run, metrics | rates | metrics)
 
 
 def padding(network: keras.Model, test: common.Examples, run: Run) -> None:
@@ -184,9 +189,13 @@ def two_batches(strips: common.Examples, size: int) -> dict[str, common.Examples
     }
 
 
-def _print_rates(truth: np.ndarray, greedy: np.ndarray, beam: np.ndarray) -> dict[str, float]:
-    """Print error rates with their 95% intervals; return them by their names in metrics.json."""
-    lengths = (truth > ctc.BLANK).sum(axis=1)
+def _print_rates(lengths: np.ndarray, greedy: np.ndarray, beam: np.ndarray) -> dict[str, float]:
+    """Print error rates with their 95% intervals; return them by their names in metrics.json.
+
+    Args:
+        lengths: numbers of true labels, (n,).
+        greedy, beam: edit distances of both decodings, (n,).
+    """
     groups = [
         ("greedy", "test_{}", greedy, lengths > 0),
         ("beam", "test_beam_{}", beam, lengths > 0),
@@ -196,10 +205,10 @@ def _print_rates(truth: np.ndarray, greedy: np.ndarray, beam: np.ndarray) -> dic
             (f"{n} labels", f"test_{{}}_{n}", greedy, lengths == n) for n in np.unique(lengths)
         ]
     rows, metrics = [("", "label error rate", "sequence error rate", "wrong")], {}
-    for name, key, reading, group in groups:
-        errors = keras.ops.convert_to_numpy(ctc.edit_distances(truth[group], reading[group]))
+    for name, key, distances, group in groups:
+        errors = distances[group]
         wrong, size = np.count_nonzero(errors), len(errors)
-        rates = ctc.error_rates(truth[group], reading[group])
+        rates = ctc.rates_of(errors, lengths[group])
         metrics |= {key.format(rate): value for rate, value in rates.items()}
         intervals = (
             _spelt(chance.interval_of_rate(errors, lengths[group])),

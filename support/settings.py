@@ -40,4 +40,6 @@ class RunConfig(
         settings = self.model_dump(
             mode="json", exclude={"resume", "predict", "draw", "model", "seen", "compare"}
         )
-        return settings | {"data_sha256": hashlib.sha256(self.data.read_bytes()).hexdigest()[:16]}
+        with self.data.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return settings | {"data_sha256": digest[:16]}

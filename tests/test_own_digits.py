@@ -9,12 +9,10 @@ from common import DataError
 
 import numpy as np
 import pytest
-from script_runs import run_in_process
+from script_runs import ROOT, run_in_process
 
 from support import digits, predict
 from tests.benchmarks import second_training
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
