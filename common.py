@@ -64,16 +64,8 @@ def hold_back_output() -> Iterator[None]:
 
 def one_line(error: Exception) -> str:
     """Return the first line of an error's message, made printable: a file may put anything in."""
-    first = f"{error} ".splitlines()[0]
-    return "".join(c if c.isprintable() else "?" for c in first)[:200].strip()
-
-
-class _NoTensorFlow:
-    """Makes a broken TensorFlow look like a package that is not installed, to Keras too."""
-
-    def find_spec(self, name: str, *_: object) -> None:
-        if name == "tensorflow":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    first = f"{str(error)[:200]} ".splitlines()[0]
+    return "".join(c if c.isprintable() else "?" for c in first).strip()
 
 
 def import_tensorflow() -> str:
@@ -86,8 +78,7 @@ def import_tensorflow() -> str:
     except Exception as error:  # whatever is broken raises
         if getattr(error, "name", None) == "tensorflow":
             return ""  # it is not installed
-        sys.modules.pop("tensorflow", None)
-        sys.meta_path.insert(0, _NoTensorFlow())
+        sys.modules["tensorflow"] = None  # now it looks as if it is not installed, to Keras too
         return one_line(error)
     return ""
 
@@ -111,8 +102,8 @@ def choose_backend(broken: str = "") -> None:
         backend = f": the backend is {installed[0]}" if installed else ", see README.md"
         print(f"tensorflow cannot be imported ({broken}){backend}", file=sys.stderr)
     elif not installed:
-        wanted = chosen or "tensorflow or jax"
-        print(f"{wanted} is not installed, or cannot train: see README.md", file=sys.stderr)
+        missing = f"{chosen or 'tensorflow or jax'} is not installed, or cannot train"
+        print(f"{missing}: see README.md", file=sys.stderr)
     if not installed:
         sys.exit(2)
     os.environ["KERAS_BACKEND"] = installed[0]
@@ -225,8 +216,10 @@ def with_learning_rate(config: BaseModel, rates: dict[str, tuple[float, float]])
         SettingError: patience may end the training early, but its schedule has a fixed end.
     """
     if config.patience and config.schedule != "constant":
-        end = "one cycle ends with the epochs that are planned"
-        raise SettingError(f"--patience {config.patience} goes with --schedule constant: {end}")
+        raise SettingError(
+            f"--patience {config.patience} goes with --schedule constant: one cycle ends with the "
+            f"epochs that are planned"
+        )
     rate = rates[config.optimizer][config.cell == "SimpleRNN"]
     rate = rate / 4 if config.schedule == "constant" else rate
     return config.model_copy(update={"learning_rate": config.learning_rate or rate})
@@ -252,80 +245,105 @@ def optimizer(config: BaseModel, *, updates: int) -> keras.optimizers.Optimizer:
 
 # Pickles. A pickle is a program. This unpickler runs only the instructions that numbers, strings,
 # lists and arrays need, and calls nothing of NumPy: the names that NumPy writes into a pickle lead
-# to the stand-ins below, which only take notes. An array is made if shape, type and bytes agree.
+# to the stand-ins below, which make an array if its shape, type and bytes agree.
+# No message shows more than the beginning of a text: a list in a file can be endless to print.
 
 
 class _PickledType:
     """Stand-in for numpy.dtype."""
 
     def __init__(self, code: str, align: bool = False, copy: bool = False) -> None:
-        if not isinstance(code, str) or not re.fullmatch(r"[?]|b1|[iu][1248]|f[248]|O8?", code):
-            raise RefusedContent(f"an array of type {code!r:.40} is not data")
-        self.code = code
-        self.byte_order = "="
+        if not re.fullmatch(r"[?]|b1|[iu][1248]|f[248]|O8?", code):
+            raise RefusedContent(f"an array of type {code[:20]!r} is not data")
+        self.dtype = np.dtype(code)
 
     def set_state(self, state: tuple) -> None:
         _, byte_order, subarray, names, fields, *_ = state
         if byte_order not in ("<", ">", "|", "=") or (subarray, names, fields) != (None,) * 3:
             raise RefusedContent("an array of structures is not data")
-        self.byte_order = byte_order
-
-    def to_dtype(self) -> np.dtype:
-        return np.dtype(self.code).newbyteorder(self.byte_order)
+        self.dtype = self.dtype.newbyteorder(byte_order)
 
 
 class PickledArray:
-    """Stand-in for numpy.ndarray: what a pickle says of an array, unchecked until `to_array`."""
+    """Stand-in for numpy.ndarray, whose array is made once a pickle has said all of it."""
 
-    def __init__(self, state: tuple | None = None) -> None:
-        self.state = state
+    array = None
 
     def set_state(self, state: tuple) -> None:
-        self.state = state
-
-    def to_array(self) -> np.ndarray | list:
-        """Make the array; an array of objects becomes a list."""
-        _, shape, pickled_type, fortran_order, content = self.state
-        dtype = pickled_type.to_dtype()
-        if any(type(length) is not int or length < 0 for length in shape):
-            raise ValueError(f"shape {shape!r:.60}")
-        if dtype.hasobject:
-            if len(shape) != 1 or len(content) != shape[0]:
-                raise ValueError(f"shape {shape!r:.60} for {len(content)} objects")
-            return list(content)
-        if isinstance(content, str):  # written by Python 2, read as latin1
-            content = content.encode("latin1")
-        if len(content) != math.prod(shape) * dtype.itemsize:
-            raise ValueError(f"shape {shape!r:.60}, type {dtype}, but {len(content)} bytes")
-        array = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran_order else "C")
-        return array.astype(dtype.newbyteorder("="), copy=False)
+        self.array = _pickled_array(*state[1:])
 
 
-def _pickled_scalar(pickled_type: _PickledType, content: bytes | str) -> int | float:
-    return PickledArray((1, (), pickled_type, False, content)).to_array().item()
+def _pickled_array(
+    shape: tuple, kind: _PickledType, by_column: bool, content: bytes | str | list
+) -> np.ndarray | list:
+    """Make an array; one of objects becomes a list."""
+    if len(shape) > 9 or any(
+        type(length) is not int or not 0 <= length < 2**40 for length in shape
+    ):
+        raise RefusedContent("an array of such a shape is not data")
+    if kind.dtype.hasobject:
+        if shape != (len(content),):
+            raise RefusedContent(f"an array of objects of shape {shape} is not data")
+        return list(content)
+    if isinstance(content, str):  # written by Python 2, read as latin1
+        content = content.encode("latin1")
+    return array_of(content, shape, kind.dtype, by_column=by_column)
 
 
-def _pickled_buffer(content: bytes, kind: _PickledType, shape: tuple, order: str) -> PickledArray:
-    return PickledArray((1, shape, kind, order == "F", content))
+def array_of(
+    content: bytes, shape: tuple[int, ...], dtype: np.dtype, *, by_column: bool
+) -> np.ndarray:
+    """Make an array of its bytes, in the byte order of this machine; ValueError if they differ."""
+    if len(content) != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"shape {shape}, type {dtype}, but {len(content)} bytes")
+    array = np.frombuffer(content, dtype).reshape(shape, order="F" if by_column else "C")
+    return array.astype(dtype.newbyteorder("="), copy=False)
 
 
+# By the names that NumPy had before version 2.
 _STAND_INS = {
     ("numpy", "ndarray"): None,  # only ever named as an argument of _reconstruct
     ("numpy", "dtype"): _PickledType,
+    ("numpy.core.multiarray", "_reconstruct"): lambda *_: PickledArray(),
+    ("numpy.core.multiarray", "scalar"): lambda kind, content: _pickled_array(
+        (), kind, False, content
+    ).item(),
+    ("numpy.core.numeric", "_frombuffer"): lambda content, kind, shape, order: _pickled_array(
+        shape, kind, order == "F", content
+    ),
     ("_codecs", "encode"): None,  # see _DataUnpickler
 }
-for _core in "numpy.core", "numpy._core":  # before and since NumPy 2
-    _STAND_INS[f"{_core}.multiarray", "_reconstruct"] = lambda *_: PickledArray()
-    _STAND_INS[f"{_core}.multiarray", "scalar"] = _pickled_scalar
-    _STAND_INS[f"{_core}.numeric", "_frombuffer"] = _pickled_buffer
 
-_DATA_INSTRUCTIONS = """
-    PROTO FRAME MARK STOP POP POP_MARK NONE NEWTRUE NEWFALSE INT LONG LONG1 BININT BININT1 BININT2
-    FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINBYTES
-    SHORT_BINBYTES BINBYTES8 BYTEARRAY8 EMPTY_LIST LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1
-    TUPLE2 TUPLE3 PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE
-    BUILD
-""".split()  # noqa: SIM905  a list of 45 lines says no more
+
+class LimitedFile(io.RawIOBase):
+    """A file that can be read up to a number of bytes, so that no archive fills the memory."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.left = LARGEST_DATA
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        content = self.file.read(min(len(buffer), 2**20))  # an archive holds it twice for a while
+        self.left -= len(content)
+        if self.left < 0:
+            raise RefusedContent(f"it holds more than {LARGEST_DATA >> 20} MiB")
+        buffer[: len(content)] = content
+        return len(content)
+
+
+class _LimitedLines(io.BufferedReader):
+    """Reads lines up to a length, because decoding one takes several times its size."""
+
+    longest = LONGEST_LINE  # in bytes
+
+    def readline(self) -> bytes:
+        line = super().readline(self.longest)
+        if len(line) == self.longest:
+            raise RefusedContent(f"it holds a line of {self.longest:,} bytes")
+        return line
 
 
 class _LimitedInstructions(dict):
@@ -349,53 +367,52 @@ class _LimitedInstructions(dict):
         raise RefusedContent(f"its instruction {bytes([code])!r} is not one of plain data")
 
 
+def _with_a_short_line(load: Callable) -> Callable:
+    """Limit an instruction that reads a number: that takes time with the square of its digits."""
+
+    def load_short(unpickler: pickle._Unpickler) -> None:
+        unpickler.file.longest = 40
+        load(unpickler)
+        unpickler.file.longest = LONGEST_LINE
+
+    return load_short
+
+
+_NUMBERS_AS_TEXT = b"".join([pickle.INT, pickle.LONG, pickle.FLOAT, pickle.PUT, pickle.GET])
+_PLAIN_INSTRUCTIONS = """
+    PROTO MARK STOP POP POP_MARK NONE NEWTRUE NEWFALSE LONG1 BININT BININT1 BININT2 BINFLOAT STRING
+    BINSTRING SHORT_BINSTRING SHORT_BINUNICODE BINBYTES SHORT_BINBYTES BINBYTES8 EMPTY_LIST LIST
+    APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 BINPUT LONG_BINPUT MEMOIZE BINGET
+    LONG_BINGET GLOBAL STACK_GLOBAL REDUCE
+""".split()  # noqa: SIM905  a list of 37 lines says no more
+
+
 # The unpickler written in Python: one can choose its instructions, and its memo is a dictionary,
 # where the one written in C allocates as many entries as the largest index that a file names.
 class _DataUnpickler(pickle._Unpickler):
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: _LimitedLines) -> None:
         super().__init__(file, encoding="latin1")
+        self.file = file
         self.dispatch = _LimitedInstructions(self.data_instructions)
         self.globals_left = 1000  # each is written once, then taken from the memo
         self.encoded_left = LARGEST_DATA
 
     def find_class(self, module: str, name: str) -> object:
         self.globals_left -= 1
-        if (module, name) not in _STAND_INS or self.globals_left < 0:
-            raise RefusedContent(f"it asks for {module}.{name}, which is not data")
-        if name == "encode":
-            return self.latin1_bytes
-        return _STAND_INS[module, name]
+        old = module.replace("numpy._core.", "numpy.core."), name
+        if old not in _STAND_INS or self.globals_left < 0:
+            raise RefusedContent(f"it asks for {module:.40}.{name:.40}, which is not data")
+        return self.latin1_bytes if name == "encode" else _STAND_INS[old]
 
     def latin1_bytes(self, text: str, encoding: str) -> bytes:
         self.encoded_left -= len(text)  # a file can name one text many times
         if encoding != "latin1" or self.encoded_left < 0:
-            raise RefusedContent(f"encoding {len(text)} characters in {encoding!r:.20}")
+            raise RefusedContent(f"it encodes {len(text)} characters, as no array of numbers does")
         return text.encode("latin1")
 
     def load_build(self) -> None:
         state = self.stack.pop()
         self.stack[-1].set_state(state)
-
-    def load_frame(self) -> None:
-        size = int.from_bytes(self.read(8), "little")
-        if size > LONGEST_LINE:
-            raise RefusedContent(f"it holds a frame of {size} bytes")
-        self._unframer.load_frame(size)
-
-    def load_bytearray(self) -> None:
-        self.append(self.read(int.from_bytes(self.read(8), "little")))
-
-    def read_number(self) -> bytes:
-        line = self.readline()
-        if len(line) > 40:  # reading a number takes time with the square of its digits
-            raise RefusedContent("it holds a number of more than 40 digits")
-        return line.rstrip(b"L\n")
-
-    def load_whole_number(self) -> None:
-        self.append(int(self.read_number()))
-
-    def load_fraction(self) -> None:
-        self.append(float(self.read_number()))
 
     def load_text(self) -> None:
         """Read a line of text; bytes, in protocol 0, are characters up to 255."""
@@ -406,50 +423,22 @@ class _DataUnpickler(pickle._Unpickler):
 
     def load_utf8_text(self) -> None:
         content = self.read(int.from_bytes(self.read(4), "little"))
-        if content and np.frombuffer(content, np.uint8).max() > 0xC3:
+        if np.frombuffer(content, np.uint8).max(initial=0) > 0xC3:
             raise RefusedContent("it holds text that is not latin1")
         self.append(str(content, "utf-8"))
 
     data_instructions: ClassVar = {
-        code: pickle._Unpickler.dispatch[code]
-        for code in (getattr(pickle, name)[0] for name in _DATA_INSTRUCTIONS)
+        **{
+            code: pickle._Unpickler.dispatch[code]
+            for (code,) in (getattr(pickle, name) for name in _PLAIN_INSTRUCTIONS)
+        },
+        **{code: _with_a_short_line(pickle._Unpickler.dispatch[code]) for code in _NUMBERS_AS_TEXT},
+        pickle.BUILD[0]: load_build,
+        pickle.FRAME[0]: lambda self: self.read(8),  # how far to read ahead
+        pickle.BYTEARRAY8[0]: pickle._Unpickler.dispatch[pickle.BINBYTES8[0]],
+        pickle.UNICODE[0]: load_text,
+        pickle.BINUNICODE[0]: load_utf8_text,
     }
-    data_instructions[pickle.BUILD[0]] = load_build
-    data_instructions[pickle.FRAME[0]] = load_frame
-    data_instructions[pickle.INT[0]] = data_instructions[pickle.LONG[0]] = load_whole_number
-    data_instructions[pickle.FLOAT[0]] = load_fraction
-    data_instructions[pickle.BYTEARRAY8[0]] = load_bytearray
-    data_instructions[pickle.UNICODE[0]] = load_text
-    data_instructions[pickle.BINUNICODE[0]] = load_utf8_text
-
-
-class _LimitedFile(io.RawIOBase):
-    """A file that can be read up to a number of bytes, so that no archive fills the memory."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self.left = LARGEST_DATA
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:
-        content = self.file.read(min(len(buffer), 2**20))  # an archive holds it twice for a while
-        self.left -= len(content)
-        if self.left < 0:
-            raise RefusedContent(f"it holds more than {LARGEST_DATA >> 20} MiB")
-        buffer[: len(content)] = content
-        return len(content)
-
-
-class _LimitedLines(io.BufferedReader):
-    """Reads lines up to a length, because decoding one takes several times its size."""
-
-    def readline(self) -> bytes:
-        line = super().readline(LONGEST_LINE)
-        if len(line) == LONGEST_LINE:
-            raise RefusedContent(f"it holds a line of {LONGEST_LINE >> 20} MiB")
-        return line
 
 
 @contextlib.contextmanager
@@ -468,27 +457,25 @@ def data_errors(path: Path) -> Iterator[None]:
         raise DataError(f"{path} is damaged ({type(error).__name__}: {reason})") from None
 
 
-def load_pickle(path: Path) -> object:
-    """Read a pickle of plain data, packed by gzip or xz or not, without running any code in it.
+def load_pickle(file: BinaryIO) -> object:
+    """Read a pickle of plain data, without running any code in it.
 
     Returns:
-        Numbers, strings, lists and tuples as they are; arrays as stand-ins with `to_array()`.
+        Numbers, strings, lists and tuples as they are; arrays, or stand-ins that have an `array`.
 
     Raises:
-        DataError: the file is missing, damaged, or holds something that is not data.
+        RefusedContent: it holds something that is not data.
+        Exception: it is damaged.
     """
-    collects = gc.isenabled()
+    reader = _LimitedLines(LimitedFile(file))
     gc.disable()  # the collector would search the growing lists again and again
     try:
-        with data_errors(path), unpacked(path) as file:
-            reader = _LimitedLines(_LimitedFile(file))
-            content = _DataUnpickler(reader).load()
-            if reader.read(1):  # at its end an archive checks its checksum
-                raise ValueError("something follows after its end")
-            return content
+        content = _DataUnpickler(reader).load()
     finally:
-        if collects:
-            gc.enable()
+        gc.enable()
+    if reader.read(1):  # at its end an archive checks its checksum
+        raise ValueError("something follows after its end")
+    return content
 
 
 def unpacked(path: Path) -> BinaryIO:

@@ -43,7 +43,8 @@ class Config(pydantic.BaseModel, frozen=True):
 def to_lists(sequences: common.Examples) -> tuple[list[np.ndarray], list[list[int]]]:
     """Return sequences, see `strips.compose_strips`, as a list of arrays and one of digits."""
     labels = [[int(label) - 1 for label in row if label > ctc.BLANK] for row in sequences.y]
-    return list(sequences.x), labels
+    kind = np.dtype(np.uint8).newbyteorder("=")  # a new object: a pickle says whether two are one
+    return [sequence.astype(kind) for sequence in sequences.x], labels
 
 
 def make(

@@ -153,12 +153,12 @@ MANY = gzip.compress(pickle.dumps((([np.zeros((1, 1), "u1")] * 30_001, [[1]] * 3
         (zipped([f"{n}.npy" for n in range(30_000)]), "the list of its files is too long"),
         (npz()[:-50], "is damaged (BadZipFile"),
         (npz().replace(TRAIN[0].tobytes()[:40], bytes(40), 1), "is damaged (BadZipFile: Bad CRC"),
-        (npz().replace(b"(24, 28, 28)", b"(24, 28, 29)"), "is damaged (ValueError: x_train of sha"),
+        (npz().replace(b"(24, 28, 28)", b"(24, 28, 29)"), "is damaged ("),
         (b"", "is damaged"),
         ((*TRAIN, *TEST), "found a tuple of 4 (array, array, array, array)"),
         (((*TRAIN, *TEST), TRAIN), "found a tuple of 2 (tuple of 4, tuple of 2)"),
         ((TRAIN, (TEST[0], [str(y) for y in TEST[1]])), "test labels: text, such as '0'; make num"),
-        ((TRAIN, ("abc", TEST[1])), "test images: text, 'abc'; make numbers of it, by int"),
+        ((TRAIN, ("abc", TEST[1])), "test images: text, such as 'abc'; make numbers of it"),
         (
             (TRAIN, ([TEST[0][0], TEST[0][1, :9]], [1, 2])),
             "test images: arrays of different",
@@ -224,7 +224,7 @@ def test_a_forged_header_of_an_archive_takes_no_memory(size, tmp_path):
     path = write(tmp_path / "d.npz", forged)
     tracemalloc.start()
     with pytest.raises(DataError):
-        data_files.load_npz(path)
+        digits.load_digits(path)
     assert tracemalloc.get_traced_memory()[1] < 2**24
     tracemalloc.stop()
 
@@ -233,4 +233,4 @@ def test_an_archive_that_expands_without_end_is_refused_early(tmp_path, monkeypa
     path = write(tmp_path / "d.npz", npz(compressed=True, x_test=np.zeros((2**12, 2**12), "u1")))
     monkeypatch.setattr(common, "LARGEST_DATA", 2**23)
     with pytest.raises(DataError, match="is not taken: it holds more than 8 MiB"):
-        data_files.load_npz(path)
+        digits.load_digits(path)

@@ -53,7 +53,7 @@ def nan_pixel(x):
         (TRAIN, "expected ((x_train, y_train), (x_test, y_test))"),
         ((TRAIN,), "found a tuple of 1 (tuple of 2)"),
         ((TRAIN, TEST, 3), "found a tuple of 3 (tuple of 2, tuple of 2, int)"),
-        ((TRAIN, (TEST[0], TEST[1][:-1])), "test: 12 images, but labels of shape (11,)"),
+        ((TRAIN, (TEST[0], TEST[1][:-1])), "test: 12 images, but 11 labels"),
         ((TRAIN, (TEST[0], TEST[1] + 1)), "test labels: 10 at index 9 is not a digit"),
         ((TRAIN, (TEST[0], TEST[1] - 1)), "test labels: -1 at index 0 is not a digit"),
         ((TRAIN, (TEST[0], TEST[1] + 0.5)), "test labels: 0.5 at index 0 is not a digit"),
@@ -79,8 +79,8 @@ def test_wrong_content_is_refused_in_one_line(tmp_path, content, message):
 
 
 def test_too_many_images_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(digits, "MOST_IMAGES", 23)
-    with pytest.raises(DataError, match="training: 24 images; at most 23 are taken"):
+    monkeypatch.setattr(data_files, "MOST_IMAGES", 23)
+    with pytest.raises(DataError, match="training labels: 24; at most 23 are taken"):
         digits.load_mnist(write(tmp_path / "d.pkl", (TRAIN, TEST)))
 
 
