@@ -96,7 +96,7 @@ def choose_backend(broken: str = "") -> None:
     except (OSError, RuntimeError, ValueError, KeyError, TypeError):  # no such file, or damaged
         named = ""
     names = [chosen] if chosen else [named, "tensorflow", "jax"]
-    can_train = {"tensorflow", "jax", "torch"} - ({"tensorflow"} if broken else set())
+    can_train = "tensorflow", "jax", "torch"
     installed = [name for name in names if name in can_train and find_spec(name)]
     if broken and "tensorflow" in names:
         backend = f": the backend is {installed[0]}" if installed else ", see README.md"
@@ -258,10 +258,9 @@ class _PickledType:
         self.dtype = np.dtype(code)
 
     def set_state(self, state: tuple) -> None:
-        _, byte_order, subarray, names, fields, *_ = state
-        if byte_order not in ("<", ">", "|", "=") or (subarray, names, fields) != (None,) * 3:
+        if state[1] not in ("<", ">", "|", "=") or state[2:5] != (None, None, None):
             raise RefusedContent("an array of structures is not data")
-        self.dtype = self.dtype.newbyteorder(byte_order)
+        self.dtype = self.dtype.newbyteorder(state[1])
 
 
 class PickledArray:
@@ -346,6 +345,15 @@ class _LimitedLines(io.BufferedReader):
         return line
 
 
+_NUMBERS_AS_TEXT = b"".join([pickle.INT, pickle.LONG, pickle.FLOAT, pickle.PUT, pickle.GET])
+_PLAIN_INSTRUCTIONS = """
+    PROTO MARK STOP POP POP_MARK NONE NEWTRUE NEWFALSE INT LONG LONG1 BININT BININT1 BININT2 FLOAT
+    BINFLOAT STRING BINSTRING SHORT_BINSTRING SHORT_BINUNICODE BINBYTES SHORT_BINBYTES BINBYTES8
+    EMPTY_LIST LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 PUT BINPUT LONG_BINPUT
+    MEMOIZE GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE
+""".split()  # noqa: SIM905  a list of 42 lines says no more
+
+
 class _LimitedInstructions(dict):
     """An instruction table that ends a program which is too long, so that none runs for long."""
 
@@ -357,6 +365,8 @@ class _LimitedInstructions(dict):
             raise RefusedContent(
                 f"it has more than {LONGEST_PROGRAM:,} instructions: make one array of many numbers"
             )
+        # Reading a number takes time with the square of its digits.
+        self.file.longest = 40 if code in _NUMBERS_AS_TEXT else LONGEST_LINE
         return super().__getitem__(code)
 
     def __missing__(self, code: int) -> Callable:
@@ -367,33 +377,13 @@ class _LimitedInstructions(dict):
         raise RefusedContent(f"its instruction {bytes([code])!r} is not one of plain data")
 
 
-def _with_a_short_line(load: Callable) -> Callable:
-    """Limit an instruction that reads a number: that takes time with the square of its digits."""
-
-    def load_short(unpickler: pickle._Unpickler) -> None:
-        unpickler.file.longest = 40
-        load(unpickler)
-        unpickler.file.longest = LONGEST_LINE
-
-    return load_short
-
-
-_NUMBERS_AS_TEXT = b"".join([pickle.INT, pickle.LONG, pickle.FLOAT, pickle.PUT, pickle.GET])
-_PLAIN_INSTRUCTIONS = """
-    PROTO MARK STOP POP POP_MARK NONE NEWTRUE NEWFALSE LONG1 BININT BININT1 BININT2 BINFLOAT STRING
-    BINSTRING SHORT_BINSTRING SHORT_BINUNICODE BINBYTES SHORT_BINBYTES BINBYTES8 EMPTY_LIST LIST
-    APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 BINPUT LONG_BINPUT MEMOIZE BINGET
-    LONG_BINGET GLOBAL STACK_GLOBAL REDUCE
-""".split()  # noqa: SIM905  a list of 37 lines says no more
-
-
 # The unpickler written in Python: one can choose its instructions, and its memo is a dictionary,
 # where the one written in C allocates as many entries as the largest index that a file names.
 class _DataUnpickler(pickle._Unpickler):
     def __init__(self, file: _LimitedLines) -> None:
         super().__init__(file, encoding="latin1")
-        self.file = file
         self.dispatch = _LimitedInstructions(self.data_instructions)
+        self.dispatch.file = file
         self.globals_left = 1000  # each is written once, then taken from the memo
         self.encoded_left = LARGEST_DATA
 
@@ -409,10 +399,6 @@ class _DataUnpickler(pickle._Unpickler):
         if encoding != "latin1" or self.encoded_left < 0:
             raise RefusedContent(f"it encodes {len(text)} characters, as no array of numbers does")
         return text.encode("latin1")
-
-    def load_build(self) -> None:
-        state = self.stack.pop()
-        self.stack[-1].set_state(state)
 
     def load_text(self) -> None:
         """Read a line of text; bytes, in protocol 0, are characters up to 255."""
@@ -432,8 +418,7 @@ class _DataUnpickler(pickle._Unpickler):
             code: pickle._Unpickler.dispatch[code]
             for (code,) in (getattr(pickle, name) for name in _PLAIN_INSTRUCTIONS)
         },
-        **{code: _with_a_short_line(pickle._Unpickler.dispatch[code]) for code in _NUMBERS_AS_TEXT},
-        pickle.BUILD[0]: load_build,
+        pickle.BUILD[0]: lambda self: self.stack[-2].set_state(self.stack.pop()),
         pickle.FRAME[0]: lambda self: self.read(8),  # how far to read ahead
         pickle.BYTEARRAY8[0]: pickle._Unpickler.dispatch[pickle.BINBYTES8[0]],
         pickle.UNICODE[0]: load_text,

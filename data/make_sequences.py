@@ -65,7 +65,6 @@ def make(
 
 def main(config: Config) -> None:
     """Make both files, and print their SHA-256; write neither over another file."""
-    strips.check_lengths(config.shortest, config.longest)
     parts = digits.load_mnist(config.data)
     fewest = min(len(part.x) for part in parts)
     if fewest < max(config.digits, config.longest):

@@ -78,14 +78,16 @@ def load_parts(path: Path) -> list[Part]:
         start = file.peek(512)[:512]
         _refuse(start, OTHER_FILES)
         content = load_npz(path) if start.startswith(b"PK\3\4") else _load_pickle(file, start)
-    parts = content if isinstance(content, list | tuple) else []
-    pairs = [isinstance(part, list | tuple) and len(part) == 2 for part in parts]
-    if len(pairs) not in (2, 3) or not all(pairs):
-        raise DataError(
-            f"{path}: expected {common.LAYOUT}, or a third pair for validation between the two; "
-            f"found {_describe(content)}"
-        )
-    names = ("training", "validation", "test") if len(content) == 3 else ("training", "test")
+    match content:
+        case [[_, _], [_, _]]:
+            names = "training", "test"
+        case [[_, _], [_, _], [_, _]]:
+            names = "training", "validation", "test"
+        case _:
+            raise DataError(
+                f"{path}: expected {common.LAYOUT}, or a third pair for validation between the "
+                f"two; found {_describe(content)}"
+            )
     return [
         Part(f"{path}: {name}", x, y, single_labels(f"{path}: {name} labels", y))
         for name, (x, y) in zip(names, content, strict=True)
@@ -150,8 +152,8 @@ def _npz_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
             raise RefusedContent(f"{name} is not an array of numbers; sequences belong in a pickle")
         content = file.read(info.file_size)  # at its end the checksum is checked
     kind, by_column, shape = header.groups()
-    shape = tuple(map(int, re.findall(r"\d+", shape)))
-    return common.array_of(content, shape, np.dtype(kind), by_column=by_column == "True")
+    sizes = tuple(map(int, re.findall(r"\d+", shape)))
+    return common.array_of(content, sizes, np.dtype(kind), by_column=by_column == "True")
 
 
 def to_array(where: str, value: object, *, levels: int = 2) -> np.ndarray:
@@ -234,14 +236,13 @@ def to_arrays(
             f"{where}s: {len(items):,}; at most {MOST_SEQUENCES:,} are taken: leave the others "
             f"out, or make one array of them"
         )
-    # A file can name one array, or one list, many times.
-    bytes_left, items_left = common.LARGEST_DATA, common.LONGEST_PROGRAM
+    bytes_left = common.LARGEST_DATA  # a file can name one array, or one list, many times
     arrays = []
     for index, item in enumerate(items):
         arrays.append(make(f"{where} {index}", item))
-        bytes_left -= arrays[-1].nbytes
-        items_left -= len(item) if isinstance(item, list | tuple) else 0
-        if min(bytes_left, items_left) < 0:
+        # A list of numbers takes as much time as an array of many more.
+        bytes_left -= arrays[-1].nbytes + (400 * len(item) if isinstance(item, list | tuple) else 0)
+        if bytes_left < 0:
             raise DataError(f"{where}s: more than a file can hold, one of them many times")
     return arrays
 

@@ -57,7 +57,6 @@ def load_strips(
         SettingError: there are fewer strips than asked for, or none; `columns` is too large; or
             `shortest` is more than `longest`.
     """
-    check_lengths(shortest, longest)
     parts = data_files.load_parts(path)
     if any(part.labels is None for part in parts):
         train, validation, test = _split_sequences(path, parts, columns)
@@ -89,14 +88,7 @@ def _filled(strips: common.Examples, columns: int) -> common.Examples:
         np.pad(strip, ((0, -len(strip) % columns), (0, 0))) if len(strip) % columns else strip
         for strip in strips.x
     ]
-    return common.Examples(_of_any_length(filled), strips.y)
-
-
-def _of_any_length(strips: list[np.ndarray]) -> np.ndarray:
-    """Make an object array (n,) of strips (T_i, D)."""
-    array = np.empty(len(strips), object)
-    array[:] = strips
-    return array
+    return common.Examples(np.fromiter(filled, object), strips.y)
 
 
 def load_equal_strips(
@@ -127,17 +119,16 @@ def load_equal_strips(
     return compose_equal, validation, test
 
 
-def check_lengths(shortest: int, longest: int) -> None:
-    """Raise SettingError where the fewest digits on a strip are more than the most."""
-    if shortest > longest:
-        raise common.SettingError(f"--shortest {shortest} is more than --longest {longest}")
-
-
 def strip_lengths(number: int, shortest: int, longest: int) -> np.ndarray:
     """Return the lengths of the strips that a number of digits make.
 
     Equally many of each length, in turns, so that every epoch has the same number of strips.
+
+    Raises:
+        SettingError: the fewest digits on a strip are more than the most.
     """
+    if shortest > longest:
+        raise common.SettingError(f"--shortest {shortest} is more than --longest {longest}")
     lengths = np.resize(np.arange(shortest, longest + 1), number // shortest)
     return lengths[lengths.cumsum() <= number]
 
@@ -243,7 +234,7 @@ def _split_sequences(
             f"{path} has fewer timesteps than features: if its strips are transposed, it is wrong"
         )
     examples = [
-        common.Examples(_of_any_length(np.split(image, steps.cumsum()[:-1])), padded)
+        common.Examples(np.fromiter(np.split(image, steps.cumsum()[:-1]), object), padded)
         for (image,), steps, padded in zip(long, lengths, labels, strict=True)
     ]
     train, validation, test = digits.split(path, examples)
