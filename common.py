@@ -345,7 +345,6 @@ class _LimitedLines(io.BufferedReader):
         return line
 
 
-_NUMBERS_AS_TEXT = b"".join([pickle.INT, pickle.LONG, pickle.FLOAT, pickle.PUT, pickle.GET])
 _PLAIN_INSTRUCTIONS = """
     PROTO MARK STOP POP POP_MARK NONE NEWTRUE NEWFALSE INT LONG LONG1 BININT BININT1 BININT2 FLOAT
     BINFLOAT STRING BINSTRING SHORT_BINSTRING SHORT_BINUNICODE BINBYTES SHORT_BINBYTES BINBYTES8
@@ -365,8 +364,8 @@ class _LimitedInstructions(dict):
             raise RefusedContent(
                 f"it has more than {LONGEST_PROGRAM:,} instructions: make one array of many numbers"
             )
-        # Reading a number takes time with the square of its digits.
-        self.file.longest = 40 if code in _NUMBERS_AS_TEXT else LONGEST_LINE
+        # INT, LONG, FLOAT, PUT and GET read a number, in time with the square of its digits.
+        self.file.longest = 40 if code in b"ILFpg" else LONGEST_LINE
         return super().__getitem__(code)
 
     def __missing__(self, code: int) -> Callable:
