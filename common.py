@@ -76,10 +76,8 @@ def import_tensorflow() -> str:
         # Each network has functions of its own, so it is no fault that each is traced anew.
         tensorflow.get_logger().addFilter(lambda record: "retracing" not in record.getMessage())
     except Exception as error:  # whatever is broken raises
-        if getattr(error, "name", None) == "tensorflow":
-            return ""  # it is not installed
         sys.modules["tensorflow"] = None  # now it looks as if it is not installed, to Keras too
-        return one_line(error)
+        return "" if getattr(error, "name", None) == "tensorflow" else one_line(error)
     return ""
 
 
@@ -96,14 +94,15 @@ def choose_backend(broken: str = "") -> None:
     except (OSError, RuntimeError, ValueError, KeyError, TypeError):  # no such file, or damaged
         named = ""
     names = [chosen] if chosen else [named, "tensorflow", "jax"]
-    can_train = "tensorflow", "jax", "torch"
-    installed = [name for name in names if name in can_train and find_spec(name)]
+    installed = [
+        name for name in names if name in ("tensorflow", "jax", "torch") and find_spec(name)
+    ]
     if broken and "tensorflow" in names:
         backend = f": the backend is {installed[0]}" if installed else ", see README.md"
         print(f"tensorflow cannot be imported ({broken}){backend}", file=sys.stderr)
     elif not installed:
-        missing = f"{chosen or 'tensorflow or jax'} is not installed, or cannot train"
-        print(f"{missing}: see README.md", file=sys.stderr)
+        wanted = chosen or "tensorflow or jax"
+        print(f"{wanted} is not installed, or cannot train: see README.md", file=sys.stderr)
     if not installed:
         sys.exit(2)
     os.environ["KERAS_BACKEND"] = installed[0]
@@ -465,7 +464,5 @@ def load_pickle(file: BinaryIO) -> object:
 def unpacked(path: Path) -> BinaryIO:
     """Open a file to read what it holds, packed by gzip or xz or not, as its first bytes say."""
     with path.open("rb") as file:
-        start = file.read(6)
-    packers = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\0": lzma.open}
-    opener = next((packers[magic] for magic in packers if start.startswith(magic)), open)
-    return opener(path, "rb")
+        start = file.read(2)
+    return {b"\x1f\x8b": gzip.open, b"\xfd7": lzma.open}.get(start, open)(path, "rb")

@@ -214,8 +214,7 @@ def to_labels(where: str, value: object) -> np.ndarray:
     labels = to_array(where, value)
     if len(labels) > MOST_IMAGES:
         raise DataError(f"{where}: {len(labels):,}; at most {MOST_IMAGES:,} are taken")
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        return labels[:, 0]
+    labels = labels[:, 0] if labels.shape[1:] == (1,) else labels
     is_one_hot = (
         labels.ndim == 2
         and labels.shape[1] > 1

@@ -23,16 +23,13 @@ def to_uint8(parts: dict[str, np.ndarray]) -> list[np.ndarray]:
     Raises:
         DataError: a pixel is not finite, the scale is another one, or that of one part only.
     """
-    ranges = {
-        where: (float(part.min(initial=0)), float(part.max(initial=0)))
-        for where, part in parts.items()
-    }
-    lowest = min(low for low, _ in ranges.values())
-    highest = max(high for _, high in ranges.values())
-    for where, (low, high) in ranges.items():
+    lows = [float(part.min(initial=0)) for part in parts.values()]
+    highs = [float(part.max(initial=0)) for part in parts.values()]
+    lowest, highest = min(lows), max(highs)
+    for (where, part), low, high in zip(parts.items(), lows, highs, strict=True):
         if not math.isfinite(low + high):
-            finite = [np.isfinite(limit(parts[where], axis=(1, 2))) for limit in (np.min, np.max)]
-            index = np.logical_and(*finite).argmin()
+            limits = part.min(axis=(1, 2)), part.max(axis=(1, 2))
+            index = np.isfinite(limits).all(axis=0).argmin()
             raise DataError(f"{where} {index}: a pixel is not a finite number")
         if 0 < high < highest / 2:
             raise DataError(f"{where}s: pixels up to {high:g}, in another part up to {highest:g}")
@@ -100,6 +97,6 @@ def light_on_dark(path: Path, parts: list[np.ndarray]) -> list[np.ndarray]:
 
 def _some_edges(part: np.ndarray) -> np.ndarray:
     """Pixels at the edges of about 1,000 images (n, T, D), and about 1,000 of each edge."""
-    steps = (size // 1000 + 1 for size in part.shape)
-    some = part[tuple(slice(None, None, step) for step in steps)]
+    n, height, width = (size // 1000 + 1 for size in part.shape)
+    some = part[::n, ::height, ::width]
     return np.concatenate([some[:, [0, -1]].ravel(), some[:, :, [0, -1]].ravel()])

@@ -251,11 +251,8 @@ def _sequences_and_labels(part: data_files.Part) -> tuple[list[np.ndarray], np.n
         raise common.DataError(
             f"{part.where}: {len(sequences)} sequences, {len(labels)} lists of labels"
         )
-    longest = max(part.size for part in labels)
-    if longest * len(labels) > common.LARGEST_DATA // 8:  # one long list would pad all others
-        raise common.DataError(
-            f"{part.where}: {len(labels):,} label lists of up to {longest:,} are too many"
-        )
+    if len(labels) * max(label.size for label in labels) > common.LARGEST_DATA // 8:
+        raise common.DataError(f"{part.where}: one list of labels is too long to pad all others")
     kind = sequences[0].dtype, sequences[0].shape[1:]
     for index, (sequence, label) in enumerate(zip(sequences, labels, strict=True)):
         if sequence.ndim != 2 or not sequence.size or (sequence.dtype, sequence.shape[1:]) != kind:
@@ -269,10 +266,9 @@ def _sequences_and_labels(part: data_files.Part) -> tuple[list[np.ndarray], np.n
         if label.ndim != 1 or not label.size:
             raise common.DataError(f"{where[1]} {index}: found the shape {label.shape}")
         digits.check_digits(f"{where[1]} {index}", label)
-    padded = keras.utils.pad_sequences(
+    return sequences, keras.utils.pad_sequences(
         [label + 1 for label in labels], padding="post", dtype="uint8", value=ctc.BLANK
     )
-    return sequences, padded
 
 
 def stack_equal(strips: common.Examples, name: str) -> common.Examples:
