@@ -253,13 +253,15 @@ def _sequences_and_labels(part: data_files.Part) -> tuple[list[np.ndarray], np.n
         )
     if len(labels) * max(label.size for label in labels) > common.LARGEST_DATA // 8:
         raise common.DataError(f"{part.where}: one list of labels is too long to pad all others")
-    kind = sequences[0].dtype, sequences[0].shape[1:]
+    first = sequences[0]
     for index, (sequence, label) in enumerate(zip(sequences, labels, strict=True)):
-        if sequence.ndim != 2 or not sequence.size or (sequence.dtype, sequence.shape[1:]) != kind:
+        fits = (sequence.dtype, sequence.shape[1:]) == (first.dtype, first.shape[1:])
+        if sequence.ndim != 2 or not sequence.size or not fits:
             raise common.DataError(
-                f"{where[0]} {index}: {sequence.dtype} of the shape {sequence.shape}; expected the "
-                f"shape (T, D), T at least 1, with the type and the D of sequence 0; transposed "
-                f"ones become right by strip.T"
+                f"{where[0]} {index}: expected the shape (T, "
+                f"{first.shape[1] if first.ndim == 2 else 'D'}), T at least 1, of {first.dtype}, "
+                f"found {sequence.shape} of {sequence.dtype}; transposed ones become right by "
+                f"strip.T"
             )
         if not np.isfinite([sequence.min(), sequence.max()]).all():
             raise common.DataError(f"{where[0]} {index}: a pixel is not a finite number")
