@@ -281,7 +281,9 @@ def _pickled_array(
         raise RefusedContent("an array of such a shape is not data")
     if kind.dtype.hasobject:
         if shape != (len(content),):
-            raise RefusedContent(f"an array of objects of shape {shape} is not data")
+            raise RefusedContent(
+                f"an array of objects of shape {shape} is not data: make it of numbers"
+            )
         return list(content)
     if isinstance(content, str):  # written by Python 2, read as latin1
         content = content.encode("latin1")

@@ -217,7 +217,7 @@ def _split_sequences(
     advice = (
         f"each has {features[0]} features: if it is transposed, make it strip.T"
         if transposed
-        else "name a smaller --columns, or leave it out"
+        else "name a smaller --columns, or leave the sequence out"
     )
     for part, padded, steps in zip(parts, labels, lengths, strict=True):
         ctc.check_labels_fit(padded, -(-steps // columns), part.where, advice)
