@@ -52,10 +52,8 @@ def load_strips(
         strips; test strips. One that ends within a step is filled up with background.
 
     Raises:
-        DataError: the file cannot be read, holds neither digits nor sequences, or a sequence has
-            too few steps for its labels.
-        SettingError: there are fewer strips than asked for, or none; `columns` is too large; or
-            `shortest` is more than `longest`.
+        DataError: the file holds neither digits nor sequences with enough steps for their labels.
+        SettingError: there are fewer strips than asked for, `columns` or `shortest` is too large.
     """
     parts = data_files.load_parts(path)
     if any(part.labels is None for part in parts):
