@@ -68,6 +68,17 @@ def one_line(error: Exception) -> str:
     return "".join(c if c.isprintable() else "?" for c in first).strip()
 
 
+class _NoTensorFlow:
+    """Makes a broken TensorFlow look like a package that is not installed, to Keras too.
+
+    An entry None in sys.modules would not: Keras asks whether there is any entry.
+    """
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "tensorflow":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
 def import_tensorflow() -> str:
     """Import TensorFlow, as Keras later does with any backend; return what is broken in it."""
     try:
@@ -76,8 +87,11 @@ def import_tensorflow() -> str:
         # Each network has functions of its own, so it is no fault that each is traced anew.
         tensorflow.get_logger().addFilter(lambda record: "retracing" not in record.getMessage())
     except Exception as error:  # whatever is broken raises
-        sys.modules["tensorflow"] = None  # now it looks as if it is not installed, to Keras too
-        return "" if getattr(error, "name", None) == "tensorflow" else one_line(error)
+        if getattr(error, "name", None) == "tensorflow":
+            return ""  # it is not installed
+        sys.modules.pop("tensorflow", None)
+        sys.meta_path.insert(0, _NoTensorFlow())
+        return one_line(error)
     return ""
 
 
@@ -94,9 +108,8 @@ def choose_backend(broken: str = "") -> None:
     except (OSError, RuntimeError, ValueError, KeyError, TypeError):  # no such file, or damaged
         named = ""
     names = [chosen] if chosen else [named, "tensorflow", "jax"]
-    installed = [
-        name for name in names if name in ("tensorflow", "jax", "torch") and find_spec(name)
-    ]
+    can_train = {"tensorflow", "jax", "torch"} - ({"tensorflow"} if broken else set())
+    installed = [name for name in names if name in can_train and find_spec(name)]
     if broken and "tensorflow" in names:
         backend = f": the backend is {installed[0]}" if installed else ", see README.md"
         print(f"tensorflow cannot be imported ({broken}){backend}", file=sys.stderr)

@@ -166,7 +166,7 @@ def to_array(where: str, value: object, *, levels: int = 2) -> np.ndarray:
         DataError: that is not possible.
     """
     content = _content(where, value)
-    if not isinstance(content, list):
+    if isinstance(content, np.ndarray):
         return content
     kinds = {type(item) for item in content}
     if kinds <= {int, float}:
@@ -181,15 +181,13 @@ def to_array(where: str, value: object, *, levels: int = 2) -> np.ndarray:
     raise DataError(f"{where}: expected an array of numbers, found {_describe(content)}")
 
 
-def _content(where: str, value: object) -> np.ndarray | list:
+def _content(where: str, value: object) -> np.ndarray | list | tuple:
     """What an array, a stand-in, a list or a tuple holds."""
     content = value.array if isinstance(value, PickledArray) else value
-    if isinstance(content, tuple):
-        content = list(content)
-    first = content[0] if isinstance(content, list) and content else content
+    first = content[0] if isinstance(content, list | tuple) and content else content
     if isinstance(first, str):
         raise DataError(f"{where}: text, such as {first[:20]!r}; make numbers of it, by int")
-    if not isinstance(content, list | np.ndarray) or getattr(content, "shape", None) == ():
+    if not isinstance(content, list | tuple | np.ndarray) or getattr(content, "shape", 1) == ():
         raise DataError(f"{where}: expected an array of numbers, found {_describe(content)}")
     return content
 

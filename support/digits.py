@@ -73,8 +73,10 @@ def digits_of(path: Path, parts: list[data_files.Part]) -> list[common.Examples]
     if len(sizes) > 1:
         raise common.DataError(f"{path}: images of {sorted(sizes)}; all must be of one size")
     images = pixels.light_on_dark(path, pixels.to_uint8(images))
-    labels = [part.labels.astype(np.uint8) for part in parts]
-    return [common.Examples(*pair) for pair in zip(images, labels, strict=True)]
+    return [
+        common.Examples(x, part.labels.astype(np.uint8))
+        for x, part in zip(images, parts, strict=True)
+    ]
 
 
 def _images(part: data_files.Part) -> np.ndarray:

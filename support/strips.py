@@ -253,8 +253,11 @@ def _sequences_and_labels(part: data_files.Part) -> tuple[list[np.ndarray], np.n
         raise common.DataError(f"{part.where}: one list of labels is too long to pad all others")
     first = sequences[0]
     for index, (sequence, label) in enumerate(zip(sequences, labels, strict=True)):
-        fits = (sequence.dtype, sequence.shape[1:]) == (first.dtype, first.shape[1:])
-        if sequence.ndim != 2 or not sequence.size or not fits:
+        if (
+            sequence.ndim != 2
+            or not sequence.size
+            or (sequence.dtype, sequence.shape[1:]) != (first.dtype, first.shape[1:])
+        ):
             raise common.DataError(
                 f"{where[0]} {index}: expected the shape (T, "
                 f"{first.shape[1] if first.ndim == 2 else 'D'}), T at least 1, of {first.dtype}, "
