@@ -28,8 +28,7 @@ def to_uint8(parts: dict[str, np.ndarray]) -> list[np.ndarray]:
     lowest, highest = min(lows), max(highs)
     for (where, part), low, high in zip(parts.items(), lows, highs, strict=True):
         if not math.isfinite(low + high):
-            limits = part.min(axis=(1, 2)), part.max(axis=(1, 2))
-            index = np.isfinite(limits).all(axis=0).argmin()
+            index = np.isfinite(part).all(axis=(1, 2)).argmin()
             raise DataError(f"{where} {index}: a pixel is not a finite number")
         if 0 < high < highest / 2:
             raise DataError(f"{where}s: pixels up to {high:g}, in another part up to {highest:g}")
