@@ -64,12 +64,15 @@ def hold_back_output() -> Iterator[None]:
 
 def one_line(error: Exception) -> str:
     """Return the first line of an error's message, made printable: a file may put anything in."""
-    first = f"{error} ".splitlines()[0]
-    return "".join(c if c.isprintable() else "?" for c in first)[:200].strip()
+    first = f"{str(error)[:200]} ".splitlines()[0]
+    return "".join(c if c.isprintable() else "?" for c in first).strip()
 
 
 class _NoTensorFlow:
-    """Makes a broken TensorFlow look like a package that is not installed, to Keras too."""
+    """Makes a broken TensorFlow look like a package that is not installed, to Keras too.
+
+    An entry None in sys.modules would not: Keras asks whether there is any entry.
+    """
 
     def find_spec(self, name: str, *_: object) -> None:
         if name == "tensorflow":
@@ -225,8 +228,10 @@ def with_learning_rate(config: BaseModel, rates: dict[str, tuple[float, float]])
         SettingError: patience may end the training early, but its schedule has a fixed end.
     """
     if config.patience and config.schedule != "constant":
-        end = "one cycle ends with the epochs that are planned"
-        raise SettingError(f"--patience {config.patience} goes with --schedule constant: {end}")
+        raise SettingError(
+            f"--patience {config.patience} goes with --schedule constant: one cycle ends with the "
+            f"epochs that are planned"
+        )
     rate = rates[config.optimizer][config.cell == "SimpleRNN"]
     rate = rate / 4 if config.schedule == "constant" else rate
     return config.model_copy(update={"learning_rate": config.learning_rate or rate})
@@ -252,178 +257,78 @@ def optimizer(config: BaseModel, *, updates: int) -> keras.optimizers.Optimizer:
 
 # Pickles. A pickle is a program. This unpickler runs only the instructions that numbers, strings,
 # lists and arrays need, and calls nothing of NumPy: the names that NumPy writes into a pickle lead
-# to the stand-ins below, which only take notes. An array is made if shape, type and bytes agree.
+# to the stand-ins below, which make an array if its shape, type and bytes agree.
+# No message shows more than the beginning of a text: a list in a file can be endless to print.
 
 
 class _PickledType:
     """Stand-in for numpy.dtype."""
 
     def __init__(self, code: str, align: bool = False, copy: bool = False) -> None:
-        if not isinstance(code, str) or not re.fullmatch(r"[?]|b1|[iu][1248]|f[248]|O8?", code):
-            raise RefusedContent(f"an array of type {code!r:.40} is not data")
-        self.code = code
-        self.byte_order = "="
+        if not re.fullmatch(r"[?]|b1|[iu][1248]|f[248]|O8?", code):
+            raise RefusedContent(f"an array of type {code[:20]!r} is not data")
+        self.dtype = np.dtype(code)
 
     def set_state(self, state: tuple) -> None:
-        _, byte_order, subarray, names, fields, *_ = state
-        if byte_order not in ("<", ">", "|", "=") or (subarray, names, fields) != (None,) * 3:
+        if state[1] not in ("<", ">", "|", "=") or state[2:5] != (None, None, None):
             raise RefusedContent("an array of structures is not data")
-        self.byte_order = byte_order
-
-    def to_dtype(self) -> np.dtype:
-        return np.dtype(self.code).newbyteorder(self.byte_order)
+        self.dtype = self.dtype.newbyteorder(state[1])
 
 
 class PickledArray:
-    """Stand-in for numpy.ndarray: what a pickle says of an array, unchecked until `to_array`."""
+    """Stand-in for numpy.ndarray, whose array is made once a pickle has said all of it."""
 
-    def __init__(self, state: tuple | None = None) -> None:
-        self.state = state
+    array = None
 
     def set_state(self, state: tuple) -> None:
-        self.state = state
-
-    def to_array(self) -> np.ndarray | list:
-        """Make the array; an array of objects becomes a list."""
-        _, shape, pickled_type, fortran_order, content = self.state
-        dtype = pickled_type.to_dtype()
-        if any(type(length) is not int or length < 0 for length in shape):
-            raise ValueError(f"shape {shape!r:.60}")
-        if dtype.hasobject:
-            if len(shape) != 1 or len(content) != shape[0]:
-                raise ValueError(f"shape {shape!r:.60} for {len(content)} objects")
-            return list(content)
-        if isinstance(content, str):  # written by Python 2, read as latin1
-            content = content.encode("latin1")
-        if len(content) != math.prod(shape) * dtype.itemsize:
-            raise ValueError(f"shape {shape!r:.60}, type {dtype}, but {len(content)} bytes")
-        array = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran_order else "C")
-        return array.astype(dtype.newbyteorder("="), copy=False)
+        self.array = _pickled_array(*state[1:])
 
 
-def _pickled_scalar(pickled_type: _PickledType, content: bytes | str) -> int | float:
-    return PickledArray((1, (), pickled_type, False, content)).to_array().item()
+def _pickled_array(
+    shape: tuple, kind: _PickledType, by_column: bool, content: bytes | str | list
+) -> np.ndarray | list:
+    """Make an array; one of objects becomes a list."""
+    if len(shape) > 9 or any(
+        type(length) is not int or not 0 <= length < 2**40 for length in shape
+    ):
+        raise RefusedContent("an array of such a shape is not data")
+    if kind.dtype.hasobject:
+        if shape != (len(content),):
+            raise RefusedContent(
+                f"an array of objects of shape {shape} is not data: make it of numbers"
+            )
+        return list(content)
+    if isinstance(content, str):  # written by Python 2, read as latin1
+        content = content.encode("latin1")
+    return array_of(content, shape, kind.dtype, by_column=by_column)
 
 
-def _pickled_buffer(content: bytes, kind: _PickledType, shape: tuple, order: str) -> PickledArray:
-    return PickledArray((1, shape, kind, order == "F", content))
+def array_of(
+    content: bytes, shape: tuple[int, ...], dtype: np.dtype, *, by_column: bool
+) -> np.ndarray:
+    """Make an array of its bytes, in the byte order of this machine; ValueError if they differ."""
+    if len(content) != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"shape {shape}, type {dtype}, but {len(content)} bytes")
+    array = np.frombuffer(content, dtype).reshape(shape, order="F" if by_column else "C")
+    return array.astype(dtype.newbyteorder("="), copy=False)
 
 
+# By the names that NumPy had before version 2.
 _STAND_INS = {
     ("numpy", "ndarray"): None,  # only ever named as an argument of _reconstruct
     ("numpy", "dtype"): _PickledType,
+    ("numpy.core.multiarray", "_reconstruct"): lambda *_: PickledArray(),
+    ("numpy.core.multiarray", "scalar"): lambda kind, content: _pickled_array(
+        (), kind, False, content
+    ).item(),
+    ("numpy.core.numeric", "_frombuffer"): lambda content, kind, shape, order: _pickled_array(
+        shape, kind, order == "F", content
+    ),
     ("_codecs", "encode"): None,  # see _DataUnpickler
 }
-for _core in "numpy.core", "numpy._core":  # before and since NumPy 2
-    _STAND_INS[f"{_core}.multiarray", "_reconstruct"] = lambda *_: PickledArray()
-    _STAND_INS[f"{_core}.multiarray", "scalar"] = _pickled_scalar
-    _STAND_INS[f"{_core}.numeric", "_frombuffer"] = _pickled_buffer
-
-_DATA_INSTRUCTIONS = """
-    PROTO FRAME MARK STOP POP POP_MARK NONE NEWTRUE NEWFALSE INT LONG LONG1 BININT BININT1 BININT2
-    FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINBYTES
-    SHORT_BINBYTES BINBYTES8 BYTEARRAY8 EMPTY_LIST LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1
-    TUPLE2 TUPLE3 PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE
-    BUILD
-""".split()  # noqa: SIM905  a list of 45 lines says no more
 
 
-class _LimitedInstructions(dict):
-    """An instruction table that ends a program which is too long, so that none runs for long."""
-
-    left = LONGEST_PROGRAM
-
-    def __getitem__(self, code: int) -> Callable:
-        self.left -= 1
-        if self.left < 0:
-            raise RefusedContent(
-                f"it has more than {LONGEST_PROGRAM:,} instructions: make one array of many numbers"
-            )
-        return super().__getitem__(code)
-
-    def __missing__(self, code: int) -> Callable:
-        if code in (pickle.EMPTY_DICT[0], pickle.DICT[0]):
-            raise RefusedContent(f"it holds a dictionary; expected {LAYOUT}")
-        if self.left == LONGEST_PROGRAM - 1:
-            raise RefusedContent("it is neither a pickle nor a .npz file")
-        raise RefusedContent(f"its instruction {bytes([code])!r} is not one of plain data")
-
-
-# The unpickler written in Python: one can choose its instructions, and its memo is a dictionary,
-# where the one written in C allocates as many entries as the largest index that a file names.
-class _DataUnpickler(pickle._Unpickler):
-    def __init__(self, file: BinaryIO) -> None:
-        super().__init__(file, encoding="latin1")
-        self.dispatch = _LimitedInstructions(self.data_instructions)
-        self.globals_left = 1000  # each is written once, then taken from the memo
-        self.encoded_left = LARGEST_DATA
-
-    def find_class(self, module: str, name: str) -> object:
-        self.globals_left -= 1
-        if (module, name) not in _STAND_INS or self.globals_left < 0:
-            raise RefusedContent(f"it asks for {module}.{name}, which is not data")
-        if name == "encode":
-            return self.latin1_bytes
-        return _STAND_INS[module, name]
-
-    def latin1_bytes(self, text: str, encoding: str) -> bytes:
-        self.encoded_left -= len(text)  # a file can name one text many times
-        if encoding != "latin1" or self.encoded_left < 0:
-            raise RefusedContent(f"encoding {len(text)} characters in {encoding!r:.20}")
-        return text.encode("latin1")
-
-    def load_build(self) -> None:
-        state = self.stack.pop()
-        self.stack[-1].set_state(state)
-
-    def load_frame(self) -> None:
-        size = int.from_bytes(self.read(8), "little")
-        if size > LONGEST_LINE:
-            raise RefusedContent(f"it holds a frame of {size} bytes")
-        self._unframer.load_frame(size)
-
-    def load_bytearray(self) -> None:
-        self.append(self.read(int.from_bytes(self.read(8), "little")))
-
-    def read_number(self) -> bytes:
-        line = self.readline()
-        if len(line) > 40:  # reading a number takes time with the square of its digits
-            raise RefusedContent("it holds a number of more than 40 digits")
-        return line.rstrip(b"L\n")
-
-    def load_whole_number(self) -> None:
-        self.append(int(self.read_number()))
-
-    def load_fraction(self) -> None:
-        self.append(float(self.read_number()))
-
-    def load_text(self) -> None:
-        """Read a line of text; bytes, in protocol 0, are characters up to 255."""
-        line = self.readline()[:-1]
-        if re.search(rb"\\(U|u(?!00))", line):  # one other would widen all the text in memory
-            raise RefusedContent("it holds text that is not latin1")
-        self.append(str(line, "raw-unicode-escape"))
-
-    def load_utf8_text(self) -> None:
-        content = self.read(int.from_bytes(self.read(4), "little"))
-        if content and np.frombuffer(content, np.uint8).max() > 0xC3:
-            raise RefusedContent("it holds text that is not latin1")
-        self.append(str(content, "utf-8"))
-
-    data_instructions: ClassVar = {
-        code: pickle._Unpickler.dispatch[code]
-        for code in (getattr(pickle, name)[0] for name in _DATA_INSTRUCTIONS)
-    }
-    data_instructions[pickle.BUILD[0]] = load_build
-    data_instructions[pickle.FRAME[0]] = load_frame
-    data_instructions[pickle.INT[0]] = data_instructions[pickle.LONG[0]] = load_whole_number
-    data_instructions[pickle.FLOAT[0]] = load_fraction
-    data_instructions[pickle.BYTEARRAY8[0]] = load_bytearray
-    data_instructions[pickle.UNICODE[0]] = load_text
-    data_instructions[pickle.BINUNICODE[0]] = load_utf8_text
-
-
-class _LimitedFile(io.RawIOBase):
+class LimitedFile(io.RawIOBase):
     """A file that can be read up to a number of bytes, so that no archive fills the memory."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -445,11 +350,93 @@ class _LimitedFile(io.RawIOBase):
 class _LimitedLines(io.BufferedReader):
     """Reads lines up to a length, because decoding one takes several times its size."""
 
+    longest = LONGEST_LINE  # in bytes
+
     def readline(self) -> bytes:
-        line = super().readline(LONGEST_LINE)
-        if len(line) == LONGEST_LINE:
-            raise RefusedContent(f"it holds a line of {LONGEST_LINE >> 20} MiB")
+        line = super().readline(self.longest)
+        if len(line) == self.longest:
+            raise RefusedContent(f"it holds a line of {self.longest:,} bytes or more")
         return line
+
+
+_PLAIN_INSTRUCTIONS = """
+    PROTO MARK STOP POP POP_MARK NONE NEWTRUE NEWFALSE INT LONG LONG1 BININT BININT1 BININT2 FLOAT
+    BINFLOAT STRING BINSTRING SHORT_BINSTRING SHORT_BINUNICODE BINBYTES SHORT_BINBYTES BINBYTES8
+    EMPTY_LIST LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 PUT BINPUT LONG_BINPUT
+    MEMOIZE GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE
+""".split()  # noqa: SIM905  a list of 42 lines says no more
+
+
+class _LimitedInstructions(dict):
+    """An instruction table that ends a program which is too long, so that none runs for long."""
+
+    left = LONGEST_PROGRAM
+
+    def __getitem__(self, code: int) -> Callable:
+        self.left -= 1
+        if self.left < 0:
+            raise RefusedContent(
+                f"it has more than {LONGEST_PROGRAM:,} instructions: make one array of many numbers"
+            )
+        # INT, LONG, FLOAT, PUT and GET read a number, in time with the square of its digits.
+        self.file.longest = 40 if code in b"ILFpg" else LONGEST_LINE
+        return super().__getitem__(code)
+
+    def __missing__(self, code: int) -> Callable:
+        if code in (pickle.EMPTY_DICT[0], pickle.DICT[0]):
+            raise RefusedContent(f"it holds a dictionary; expected {LAYOUT}")
+        if self.left == LONGEST_PROGRAM - 1:
+            raise RefusedContent("it is neither a pickle nor a .npz file")
+        raise RefusedContent(f"its instruction {bytes([code])!r} is not one of plain data")
+
+
+# The unpickler written in Python: one can choose its instructions, and its memo is a dictionary,
+# where the one written in C allocates as many entries as the largest index that a file names.
+class _DataUnpickler(pickle._Unpickler):
+    def __init__(self, file: _LimitedLines) -> None:
+        super().__init__(file, encoding="latin1")
+        self.dispatch = _LimitedInstructions(self.data_instructions)
+        self.dispatch.file = file
+        self.globals_left = 1000  # each is written once, then taken from the memo
+        self.encoded_left = LARGEST_DATA
+
+    def find_class(self, module: str, name: str) -> object:
+        self.globals_left -= 1
+        old = module.replace("numpy._core.", "numpy.core."), name
+        if old not in _STAND_INS or self.globals_left < 0:
+            raise RefusedContent(f"it asks for {module:.40}.{name:.40}, which is not data")
+        return self.latin1_bytes if name == "encode" else _STAND_INS[old]
+
+    def latin1_bytes(self, text: str, encoding: str) -> bytes:
+        self.encoded_left -= len(text)  # a file can name one text many times
+        if encoding != "latin1" or self.encoded_left < 0:
+            raise RefusedContent(f"it encodes {len(text)} characters, as no array of numbers does")
+        return text.encode("latin1")
+
+    def load_text(self) -> None:
+        """Read a line of text; bytes, in protocol 0, are characters up to 255."""
+        line = self.readline()[:-1]
+        if re.search(rb"\\(U|u(?!00))", line):  # one other would widen all the text in memory
+            raise RefusedContent("it holds text that is not latin1")
+        self.append(str(line, "raw-unicode-escape"))
+
+    def load_utf8_text(self) -> None:
+        content = self.read(int.from_bytes(self.read(4), "little"))
+        if np.frombuffer(content, np.uint8).max(initial=0) > 0xC3:
+            raise RefusedContent("it holds text that is not latin1")
+        self.append(str(content, "utf-8"))
+
+    data_instructions: ClassVar = {
+        **{
+            code: pickle._Unpickler.dispatch[code]
+            for (code,) in (getattr(pickle, name) for name in _PLAIN_INSTRUCTIONS)
+        },
+        pickle.BUILD[0]: lambda self: self.stack[-2].set_state(self.stack.pop()),
+        pickle.FRAME[0]: lambda self: self.read(8),  # how far to read ahead
+        pickle.BYTEARRAY8[0]: pickle._Unpickler.dispatch[pickle.BINBYTES8[0]],
+        pickle.UNICODE[0]: load_text,
+        pickle.BINUNICODE[0]: load_utf8_text,
+    }
 
 
 @contextlib.contextmanager
@@ -468,33 +455,29 @@ def data_errors(path: Path) -> Iterator[None]:
         raise DataError(f"{path} is damaged ({type(error).__name__}: {reason})") from None
 
 
-def load_pickle(path: Path) -> object:
-    """Read a pickle of plain data, packed by gzip or xz or not, without running any code in it.
+def load_pickle(file: BinaryIO) -> object:
+    """Read a pickle of plain data, without running any code in it.
 
     Returns:
-        Numbers, strings, lists and tuples as they are; arrays as stand-ins with `to_array()`.
+        Numbers, strings, lists and tuples as they are; arrays, or stand-ins that have an `array`.
 
     Raises:
-        DataError: the file is missing, damaged, or holds something that is not data.
+        RefusedContent: it holds something that is not data.
+        Exception: it is damaged.
     """
-    collects = gc.isenabled()
+    reader = _LimitedLines(LimitedFile(file))
     gc.disable()  # the collector would search the growing lists again and again
     try:
-        with data_errors(path), unpacked(path) as file:
-            reader = _LimitedLines(_LimitedFile(file))
-            content = _DataUnpickler(reader).load()
-            if reader.read(1):  # at its end an archive checks its checksum
-                raise ValueError("something follows after its end")
-            return content
+        content = _DataUnpickler(reader).load()
     finally:
-        if collects:
-            gc.enable()
+        gc.enable()
+    if reader.read(1):  # at its end an archive checks its checksum
+        raise ValueError("something follows after its end")
+    return content
 
 
 def unpacked(path: Path) -> BinaryIO:
     """Open a file to read what it holds, packed by gzip or xz or not, as its first bytes say."""
     with path.open("rb") as file:
-        start = file.read(6)
-    packers = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\0": lzma.open}
-    opener = next((packers[magic] for magic in packers if start.startswith(magic)), open)
-    return opener(path, "rb")
+        start = file.read(2)
+    return {b"\x1f\x8b": gzip.open, b"\xfd7": lzma.open}.get(start, open)(path, "rb")

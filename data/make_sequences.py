@@ -43,7 +43,8 @@ class Config(pydantic.BaseModel, frozen=True):
 def to_lists(sequences: common.Examples) -> tuple[list[np.ndarray], list[list[int]]]:
     """Return sequences, see `strips.compose_strips`, as a list of arrays and one of digits."""
     labels = [[int(label) - 1 for label in row if label > ctc.BLANK] for row in sequences.y]
-    return list(sequences.x), labels
+    kind = np.dtype(np.uint8).newbyteorder("=")  # a new object: a pickle says whether two are one
+    return [sequence.astype(kind) for sequence in sequences.x], labels
 
 
 def make(
@@ -64,7 +65,6 @@ def make(
 
 def main(config: Config) -> None:
     """Make both files, and print their SHA-256; write neither over another file."""
-    strips.check_lengths(config.shortest, config.longest)
     parts = digits.load_mnist(config.data)
     fewest = min(len(part.x) for part in parts)
     if fewest < max(config.digits, config.longest):

@@ -3,22 +3,22 @@
 import contextlib
 import functools
 import io
-import math
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import common
 from common import DataError, PickledArray, RefusedContent
 
 import numpy as np
 
-MOST_SEQUENCES = 30_000  # in a file: training and test
-PIECE = 2**20  # bytes that are read of an archive at once
+MOST_SEQUENCES = 30_000  # in a part of a file
+MOST_IMAGES = 1_000_000
+PIECE = 2**20  # bytes: the list of files in an archive may be as long
 NPZ_NAMES = "x_train", "y_train", "x_test", "y_test"
-NPZ_VALIDATION = "x_val", "y_val"
+NPZ_NAMES_WITH_VALIDATION = "x_train", "y_train", "x_val", "y_val", "x_test", "y_test"
 NPY_HEADER = re.compile(
     r"\{'descr': '([<>|=]?[biuf][1248])', 'fortran_order': (True|False), "
     r"'shape': \(([\d, ]{0,60})\), \}\s*"
@@ -57,11 +57,12 @@ TEXTS = {
 
 
 class Part(NamedTuple):
-    """Inputs and targets as a file holds them, and what to call them in a message."""
+    """Inputs and targets of a data set, and what to call them in a message."""
 
     where: str
-    x: object
+    x: object  # as the file holds them
     y: object
+    labels: np.ndarray | None  # of single images (n,); None for sequences
 
 
 def load_parts(path: Path) -> list[Part]:
@@ -73,36 +74,39 @@ def load_parts(path: Path) -> list[Part]:
     Raises:
         DataError: the file cannot be read, is of another kind, or has another layout.
     """
-    try:
-        with common.unpacked(path) as file:
-            start = file.read(512)
-    except Exception:  # it is missing or damaged, which `load_pickle` says
-        start = b""
-    _refuse(path, start, OTHER_FILES)
-    if start.startswith(b"PK\3\4"):
-        content = load_npz(path)
-    else:
-        try:
-            content = common.load_pickle(path)
-        except DataError:
-            if re.fullmatch(rb"[\t\n\r -~\x80-\xff]+", start):  # no control characters
-                _refuse(path, start, TEXTS)
-            raise
-    parts = content if isinstance(content, list | tuple) else []
-    pairs = [isinstance(part, list | tuple) and len(part) == 2 for part in parts]
-    if len(pairs) not in (2, 3) or not all(pairs):
-        raise DataError(
-            f"{path}: expected {common.LAYOUT}, or a third pair for validation between the two; "
-            f"found {_describe(content)}"
-        )
-    names = ("training", "validation", "test") if len(content) == 3 else ("training", "test")
-    return [Part(f"{path}: {name}", *part) for name, part in zip(names, content, strict=True)]
+    with common.data_errors(path), common.unpacked(path) as file:
+        start = file.peek(512)[:512]
+        _refuse(start, OTHER_FILES)
+        content = load_npz(path) if start.startswith(b"PK\3\4") else _load_pickle(file, start)
+    match content:
+        case [[_, _], [_, _]]:
+            names = "training", "test"
+        case [[_, _], [_, _], [_, _]]:
+            names = "training", "validation", "test"
+        case _:
+            raise DataError(
+                f"{path}: expected {common.LAYOUT}, or a third pair for validation between the "
+                f"two; found {_describe(content)}"
+            )
+    return [
+        Part(f"{path}: {name}", x, y, single_labels(f"{path}: {name} labels", y))
+        for name, (x, y) in zip(names, content, strict=True)
+    ]
 
 
-def _refuse(path: Path, start: bytes, kinds: dict[bytes, tuple[str, str]]) -> None:
+def _refuse(start: bytes, kinds: dict[bytes, tuple[str, str]]) -> None:
     for pattern, (kind, advice) in kinds.items():
         if re.match(pattern, start, re.IGNORECASE):
-            raise DataError(f"{path} is {kind}: {advice}")
+            raise RefusedContent(f"it is {kind}: {advice}")
+
+
+def _load_pickle(file: BinaryIO, start: bytes) -> object:
+    try:
+        return common.load_pickle(file)
+    except Exception:
+        if re.fullmatch(rb"[\t\n\r -~\x80-\xff]+", start):  # no control characters
+            _refuse(start, TEXTS)
+        raise
 
 
 class _SmallReads(io.FileIO):
@@ -118,49 +122,38 @@ def load_npz(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     """Read training, perhaps validation, and test from a .npz file; nothing in it is unpickled.
 
     Raises:
-        DataError: the file is damaged, or holds something else.
+        RefusedContent: the file holds something else.
+        Exception: it is damaged.
     """
-    with common.data_errors(path), _SmallReads(path) as file, zipfile.ZipFile(file) as archive:
+    with _SmallReads(path) as file, zipfile.ZipFile(file) as archive:
         found = archive.namelist()
-        names = [*NPZ_NAMES[:2], *NPZ_VALIDATION, *NPZ_NAMES[2:]]
-        names = [name for name in names if name in NPZ_NAMES or f"{name}.npy" in found]
+        names = NPZ_NAMES if len(found) <= len(NPZ_NAMES) else NPZ_NAMES_WITH_VALIDATION
         if {f"{name}.npy" for name in names} != set(found):
             raise RefusedContent(
-                f"it holds {', '.join(found[:8])}; expected {', '.join(NPZ_NAMES)} as .npy, and "
-                f"perhaps {', '.join(NPZ_VALIDATION)}"
+                f"it holds {', '.join(found[:8]):.80}; expected {', '.join(NPZ_NAMES)} as .npy, "
+                f"and perhaps x_val, y_val"
             )
-        arrays = [_npz_array(archive, name) for name in names]
-        if sum(next(array) for array in arrays) > common.LARGEST_DATA:
+        if sum(info.file_size for info in archive.infolist()) > common.LARGEST_DATA:
             raise RefusedContent(f"it holds more than {common.LARGEST_DATA >> 20} MiB")
-        arrays = [next(array) for array in arrays]
+        arrays = [_npz_array(archive, name) for name in names]
     return list(zip(arrays[::2], arrays[1::2], strict=True))
 
 
-def _npz_array(archive: zipfile.ZipFile, name: str) -> Iterator[int | np.ndarray]:
-    """Yield how many bytes an array of an archive has, by its header, then the array.
-
-    NumPy's own reader would hand the header to Python's parser.
-    """
+def _npz_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """Read an array of an archive; NumPy's own reader would hand its header to Python's parser."""
     info = archive.getinfo(f"{name}.npy")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise RefusedContent("it is packed in a way that NumPy does not use")
     with archive.open(info) as member:
-        magic, length = member.read(8), int.from_bytes(member.read(2), "little")
-        header = NPY_HEADER.fullmatch(member.read(length).decode("latin1"))
+        file = io.BufferedReader(common.LimitedFile(member))
+        magic, length = file.read(8), int.from_bytes(file.read(2), "little")
+        header = NPY_HEADER.fullmatch(file.read(length).decode("latin1"))
         if magic != b"\x93NUMPY\x01\0" or not header:
             raise RefusedContent(f"{name} is not an array of numbers; sequences belong in a pickle")
-        dtype, shape = np.dtype(header[1]), tuple(map(int, re.findall(r"\d+", header[3])))
-        size = math.prod(shape) * dtype.itemsize
-        if size != info.file_size - 10 - length:
-            raise ValueError(f"{name} of shape {shape} has {info.file_size} bytes")
-        yield size
-        content = np.empty(size, np.uint8)
-        start = 0
-        for piece in iter(lambda: member.read(PIECE), b""):  # at the end the checksum is checked
-            content[start : start + len(piece)] = np.frombuffer(piece, np.uint8)
-            start += len(piece)
-        array = content.view(dtype).reshape(shape, order="F" if header[2] == "True" else "C")
-        yield array.astype(dtype.newbyteorder("="), copy=False)
+        content = file.read(info.file_size)  # at its end the checksum is checked
+    kind, by_column, shape = header.groups()
+    sizes = tuple(map(int, re.findall(r"\d+", shape)))
+    return common.array_of(content, sizes, np.dtype(kind), by_column=by_column == "True")
 
 
 def to_array(where: str, value: object, *, levels: int = 2) -> np.ndarray:
@@ -173,11 +166,12 @@ def to_array(where: str, value: object, *, levels: int = 2) -> np.ndarray:
         DataError: that is not possible.
     """
     content = _content(where, value)
-    if not isinstance(content, list):
+    if isinstance(content, np.ndarray):
         return content
     kinds = {type(item) for item in content}
     if kinds <= {int, float}:
-        return np.asarray(content)
+        with contextlib.suppress(OverflowError):
+            return np.asarray(content, np.float64 if float in kinds else np.int64)
     if kinds <= {PickledArray, np.ndarray, list, tuple} and levels > 1:
         make = functools.partial(to_array, levels=levels - 1)
         arrays = to_arrays(where.removesuffix("s"), content, make)
@@ -187,34 +181,46 @@ def to_array(where: str, value: object, *, levels: int = 2) -> np.ndarray:
     raise DataError(f"{where}: expected an array of numbers, found {_describe(content)}")
 
 
-def _content(where: str, value: object) -> np.ndarray | list:
+def _content(where: str, value: object) -> np.ndarray | list | tuple:
     """What an array, a stand-in, a list or a tuple holds."""
-    if isinstance(value, str):
-        raise DataError(f"{where}: text, {value!r:.20}; make numbers of it, by int")
-    try:
-        content = value.to_array() if isinstance(value, PickledArray) else value
-    except Exception as error:  # a shape, a type and bytes that disagree
-        raise DataError(f"{where}: not an array ({common.one_line(error)})") from None
-    if isinstance(content, tuple):
-        content = list(content)
-    if not isinstance(content, list | np.ndarray) or getattr(content, "shape", None) == ():
+    content = value.array if isinstance(value, PickledArray) else value
+    first = content[0] if isinstance(content, list | tuple) and content else content
+    if isinstance(first, str):
+        raise DataError(f"{where}: text, such as {first[:20]!r}; make numbers of it, by int")
+    if not isinstance(content, list | tuple | np.ndarray) or getattr(content, "shape", 1) == ():
         raise DataError(f"{where}: expected an array of numbers, found {_describe(content)}")
-    if isinstance(content, list) and content and isinstance(content[0], str):
-        raise DataError(f"{where}: text, such as {content[0]!r:.20}; make numbers of it, by int")
     return content
+
+
+def single_labels(where: str, value: object) -> np.ndarray | None:
+    """Make labels (n,) of single images; None if each target is several labels, of a sequence.
+
+    Raises:
+        DataError: they are neither.
+    """
+    items = _content(where, value)
+    if not (len(items) and isinstance(items[0], list | tuple | PickledArray | np.ndarray)):
+        return to_labels(where, items)
+    with contextlib.suppress(DataError):  # of different lengths, or refused where they are read
+        labels = to_labels(where, items)
+        return labels if labels.ndim == 1 else None
+    return None
 
 
 def to_labels(where: str, value: object) -> np.ndarray:
     """Make labels (n,) of labels, of a column (n, 1), or of one-hot rows (n, classes)."""
     labels = to_array(where, value)
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        return labels[:, 0]
-    return labels.argmax(axis=1) if _is_one_hot(labels) else labels
-
-
-def _is_one_hot(labels: np.ndarray) -> bool:
-    one_a_row = labels.ndim == 2 and labels.shape[1] > 1 and (labels.sum(axis=1) == 1).all()
-    return bool(one_a_row and ((labels == 0) | (labels == 1)).all())
+    if len(labels) > MOST_IMAGES:
+        raise DataError(f"{where}: {len(labels):,}; at most {MOST_IMAGES:,} are taken")
+    labels = labels[:, 0] if labels.shape[1:] == (1,) else labels
+    is_one_hot = (
+        labels.ndim == 2
+        and labels.shape[1] > 1
+        and labels.min(initial=0) >= 0
+        and (labels.max(axis=1) == 1).all()
+        and (labels.sum(axis=1) == 1).all()
+    )
+    return labels.argmax(axis=1) if is_one_hot else labels
 
 
 def to_arrays(
@@ -227,28 +233,15 @@ def to_arrays(
             f"{where}s: {len(items):,}; at most {MOST_SEQUENCES:,} are taken: leave the others "
             f"out, or make one array of them"
         )
-    # A file can name one array, or one list, many times.
-    bytes_left, items_left = common.LARGEST_DATA, common.LONGEST_PROGRAM
+    bytes_left = common.LARGEST_DATA  # a file can name one array, or one list, many times
     arrays = []
     for index, item in enumerate(items):
         arrays.append(make(f"{where} {index}", item))
-        bytes_left -= arrays[-1].nbytes
-        items_left -= len(item) if isinstance(item, list | tuple) else 0
-        if min(bytes_left, items_left) < 0:
+        # A list of numbers takes as much time as an array of many more.
+        bytes_left -= arrays[-1].nbytes + (400 * len(item) if isinstance(item, list | tuple) else 0)
+        if bytes_left < 0:
             raise DataError(f"{where}s: more than a file can hold, one of them many times")
     return arrays
-
-
-def holds_sequences(part: Part) -> bool:
-    """Tell sequences, whose targets are lists, from single images, whose targets are numbers."""
-    try:
-        labels = to_labels("", part.y)
-    except DataError:  # of different lengths, or neither, which is refused where it is read
-        with contextlib.suppress(Exception):
-            y = part.y.to_array() if isinstance(part.y, PickledArray) else part.y
-            return isinstance(y[0], list | tuple | PickledArray | np.ndarray)
-        return False
-    return labels.ndim > 1
 
 
 def _describe(value: object) -> str:

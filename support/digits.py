@@ -15,7 +15,6 @@ import numpy as np
 from support import data_files, pixels
 
 DIGITS = 10  # classes that a label may name; for other data, change it here
-MOST_IMAGES = 1_000_000
 SMALLEST_SIDE = 8  # pixels: a distortion would move the ink out of smaller images
 # SHA-256 of MNIST's labels, training and test
 MNIST_LABELS = "671ff9d70b4811116d55c3dd479efa7a981e2e62753ef7a6d5c15fea81e63d27"
@@ -60,13 +59,7 @@ def read_digits(path: Path) -> list[common.Examples]:
     Raises:
         DataError: the file cannot be read, or does not hold digit images.
     """
-    parts = data_files.load_parts(path)
-    if data_files.holds_sequences(parts[0]):
-        raise common.DataError(
-            f"{path}: training labels of more than one number an image; digit sequences are for "
-            f"seq_labelling.py and variable_length_seq.py"
-        )
-    return digits_of(path, parts)
+    return digits_of(path, data_files.load_parts(path))
 
 
 def digits_of(path: Path, parts: list[data_files.Part]) -> list[common.Examples]:
@@ -75,21 +68,24 @@ def digits_of(path: Path, parts: list[data_files.Part]) -> list[common.Examples]
     Raises:
         DataError: they are not images and labels, or not all of one size or scale.
     """
-    checked = {part.where: _images_and_labels(part) for part in parts}
-    sizes = {images.shape[1:] for images, _ in checked.values()}
+    images = {f"{part.where} image": _images(part) for part in parts}
+    sizes = {part.shape[1:] for part in images.values()}
     if len(sizes) > 1:
         raise common.DataError(f"{path}: images of {sorted(sizes)}; all must be of one size")
-    images = pixels.to_uint8({f"{name} image": images for name, (images, _) in checked.items()})
-    some = [part[:: len(part) // 1000 + 1] for part in images]
-    if pixels.are_dark_on_light(path, [(x[:, 0], x[:, -1], x[:, :, 0], x[:, :, -1]) for x in some]):
-        images = [255 - part for part in images]
-    labels = [labels.astype(np.uint8) for _, labels in checked.values()]
-    return [common.Examples(*pair) for pair in zip(images, labels, strict=True)]
+    images = pixels.light_on_dark(path, pixels.to_uint8(images))
+    return [
+        common.Examples(x, part.labels.astype(np.uint8))
+        for x, part in zip(images, parts, strict=True)
+    ]
 
 
-def _images_and_labels(part: data_files.Part) -> tuple[np.ndarray, np.ndarray]:
-    """Check images and labels of a part: any pixels (n, T, D), digits (n,)."""
-    labels = data_files.to_labels(f"{part.where} labels", part.y)
+def _images(part: data_files.Part) -> np.ndarray:
+    """Make images (n, T, D) of a part, any pixels, and check that each has a digit."""
+    if part.labels is None:
+        raise common.DataError(
+            f"{part.where} labels of more than one number an image; digit sequences are for "
+            f"seq_labelling.py and variable_length_seq.py"
+        )
     images = data_files.to_array(f"{part.where} images", part.x)
     if images.ndim == 2 and images.size and math.isqrt(images.shape[1]) ** 2 == images.shape[1]:
         images = images.reshape(len(images), math.isqrt(images.shape[1]), -1)
@@ -99,16 +95,10 @@ def _images_and_labels(part: data_files.Part) -> tuple[np.ndarray, np.ndarray]:
         raise common.DataError(
             f"{part.where} images: expected the shape (n, T, D), found {images.shape}"
         )
-    if labels.shape != images.shape[:1]:
-        raise common.DataError(
-            f"{part.where}: {len(images)} images, but labels of shape {labels.shape}"
-        )
-    if len(images) > MOST_IMAGES:
-        raise common.DataError(
-            f"{part.where}: {len(images):,} images; at most {MOST_IMAGES:,} are taken"
-        )
-    check_digits(f"{part.where} labels", labels)
-    return images, labels
+    if len(images) != len(part.labels):
+        raise common.DataError(f"{part.where}: {len(images)} images, but {len(part.labels)} labels")
+    check_digits(f"{part.where} labels", part.labels)
+    return images
 
 
 def check_digits(where: str, labels: np.ndarray) -> None:

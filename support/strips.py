@@ -52,41 +52,41 @@ def load_strips(
         strips; test strips. One that ends within a step is filled up with background.
 
     Raises:
-        DataError: the file cannot be read, holds neither digits nor sequences, or a sequence has
-            too few steps for its labels.
-        SettingError: there are fewer strips than asked for, or none; `columns` is too large; or
-            `shortest` is more than `longest`.
+        DataError: the file holds neither digits nor sequences with enough steps for their labels.
+        SettingError: there are fewer strips than asked for, `columns` or `shortest` is too large.
     """
-    check_lengths(shortest, longest)
     parts = data_files.load_parts(path)
-    if any(map(data_files.holds_sequences, parts)):
+    if any(part.labels is None for part in parts):
         train, validation, test = _split_sequences(path, parts, columns)
         train = digits.take_first(train, train_size, "--train-size", "training sequences")
-        compose, kind = functools.partial(digits.shuffled, train), "sequences"
+        compose = digits.shuffled_anew(train)
     else:
         train, validation, test = _split_digits(path, parts, longest, columns)
         available = len(strip_lengths(len(train.x), shortest, longest))
         digits.check_size(train_size, available, "--train-size", "training strips")
-        settings = {"shortest": shortest, "longest": longest, "size": train_size}
-        settings |= digits.distortion_of(train.x, **distortion)
-        compose = functools.partial(compose_distorted, train, **settings)
+        compose = functools.partial(
+            compose_distorted,
+            train,
+            shortest=shortest,
+            longest=longest,
+            size=train_size,
+            **digits.distortion_of(train.x, **distortion),
+        )
         validation = compose_strips(validation, shortest, longest, np.random.default_rng(1))
         test = compose_strips(test, shortest, longest, np.random.default_rng(2))
         test = common.Examples(*(part[:MOST_TEST_STRIPS] for part in test))
-        kind = "strips"
-    test = digits.take_first(test, test_size, "--test-size", f"test {kind}")
+    test = digits.take_first(test, test_size, "--test-size", "test strips")
     filled = functools.partial(_filled, columns=columns)
     return lambda random: filled(compose(random)), filled(validation), filled(test)
 
 
 def _filled(strips: common.Examples, columns: int) -> common.Examples:
     """Fill up strips that end within a step with background, so that they are whole steps."""
-    filled = np.empty(len(strips.x), object)
-    filled[:] = [
+    filled = [
         np.pad(strip, ((0, -len(strip) % columns), (0, 0))) if len(strip) % columns else strip
         for strip in strips.x
     ]
-    return common.Examples(filled, strips.y)
+    return common.Examples(np.fromiter(filled, object), strips.y)
 
 
 def load_equal_strips(
@@ -117,17 +117,16 @@ def load_equal_strips(
     return compose_equal, validation, test
 
 
-def check_lengths(shortest: int, longest: int) -> None:
-    """Raise SettingError where the fewest digits on a strip are more than the most."""
-    if shortest > longest:
-        raise common.SettingError(f"--shortest {shortest} is more than --longest {longest}")
-
-
 def strip_lengths(number: int, shortest: int, longest: int) -> np.ndarray:
     """Return the lengths of the strips that a number of digits make.
 
     Equally many of each length, in turns, so that every epoch has the same number of strips.
+
+    Raises:
+        SettingError: the fewest digits on a strip are more than the most.
     """
+    if shortest > longest:
+        raise common.SettingError(f"--shortest {shortest} is more than --longest {longest}")
     lengths = np.resize(np.arange(shortest, longest + 1), number // shortest)
     return lengths[lengths.cumsum() <= number]
 
@@ -206,78 +205,73 @@ def _split_sequences(
     Sequences are an object array (n,) of arrays (T_i, D) of uint8, light on dark; labels are
     digit + 1, padded with 0, (n, longest).
     """
-    checked = {part.where: _sequences_and_labels(part) for part in parts}
-    widths = {sequences[0].shape[1] for sequences, _ in checked.values()}
-    if len(widths) > 1:
-        raise common.DataError(f"{path}: sequences of {sorted(widths)} features a timestep")
-    lengths = {where: np.array([*map(len, x)]) for where, (x, _) in checked.items()}
+    sequences, labels = zip(*map(_sequences_and_labels, parts), strict=True)
+    features = sorted({part[0].shape[1] for part in sequences})
+    if len(features) > 1:
+        raise common.DataError(f"{path}: sequences of {features} features a timestep")
+    lengths = [np.array([*map(len, part)]) for part in sequences]
     # A strip is longer than it is high, so it has fewer features than timesteps.
-    transposed = max(map(np.max, lengths.values())) < max(widths)
-    advice = "a smaller --columns makes more" if columns > 1 else "leave it out"
-    if transposed:
-        advice = f"each has {max(widths)} features: if it is transposed, make it strip.T"
-    for where, (_, labels) in checked.items():
-        ctc.check_labels_fit(labels, -(-lengths[where] // columns), where, advice)
-    ends = {f"{where} sequence": steps.cumsum() for where, steps in lengths.items()}
-    values = _concatenated(path, {f"{where} sequence": x for where, (x, _) in checked.items()})
-    scaled = pixels.to_uint8(values, ends)
-    if pixels.are_dark_on_light(path, [(part[:, 0], part[:, -1]) for part in scaled]):
-        scaled = [np.subtract(255, part, out=part) for part in scaled]
+    transposed = max(map(np.max, lengths)) < features[0]
+    advice = (
+        f"each has {features[0]} features: if it is transposed, make it strip.T"
+        if transposed
+        else "name a smaller --columns, or leave the sequence out"
+    )
+    for part, padded, steps in zip(parts, labels, lengths, strict=True):
+        ctc.check_labels_fit(padded, -(-steps // columns), part.where, advice)
+    if sum(x.nbytes for part in sequences for x in part) > common.LARGEST_DATA:
+        raise common.DataError(f"{path}: more than a file can hold, one of them many times")
+    # All sequences of a part, one after the other, are one long image.
+    long = {
+        f"{part.where} sequence": np.concatenate(x)[None]
+        for part, x in zip(parts, sequences, strict=True)
+    }
+    long = pixels.light_on_dark(path, pixels.to_uint8(long))
     if transposed:
         print(
             f"{path} has fewer timesteps than features: if its strips are transposed, it is wrong"
         )
-    examples = []
-    for part, cuts, (_, labels) in zip(scaled, ends.values(), checked.values(), strict=True):
-        strips = np.empty(len(cuts), object)
-        strips[:] = np.split(part, cuts[:-1])
-        examples.append(common.Examples(strips, labels))
+    examples = [
+        common.Examples(np.fromiter(np.split(image, steps.cumsum()[:-1]), object), padded)
+        for (image,), steps, padded in zip(long, lengths, labels, strict=True)
+    ]
     train, validation, test = digits.split(path, examples)
     digits.say_what_is_missing(train.y[train.y > ctc.BLANK] - 1, test.y[test.y > ctc.BLANK] - 1)
     return train, validation, test
 
 
-def _concatenated(path: Path, sequences: dict[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
-    """Put the sequences (T_i, D) of each part in a row; DataError if that is too much."""
-    if sum(x.nbytes for part in sequences.values() for x in part) > common.LARGEST_DATA:
-        raise common.DataError(f"{path}: more than a file can hold, one of them many times")
-    return {where: np.concatenate(part) for where, part in sequences.items()}
-
-
 def _sequences_and_labels(part: data_files.Part) -> tuple[list[np.ndarray], np.ndarray]:
     """Check the sequences (T_i, D) of a part, any pixels, and pad its labels, digit + 1."""
-    sequences = data_files.to_arrays(f"{part.where} sequence", part.x)
-    where = f"{part.where} labels of sequence"
-    labels = data_files.to_arrays(where, part.y, data_files.to_labels)
+    where = f"{part.where} sequence", f"{part.where} labels of sequence"
+    sequences = data_files.to_arrays(where[0], part.x)
+    labels = data_files.to_arrays(where[1], part.y, data_files.to_labels)
     if len(sequences) != len(labels) or not sequences:
         raise common.DataError(
             f"{part.where}: {len(sequences)} sequences, {len(labels)} lists of labels"
         )
+    if len(labels) * max(label.size for label in labels) > common.LARGEST_DATA // 8:
+        raise common.DataError(f"{part.where}: one list of labels is too long to pad all others")
     first = sequences[0]
-    longest = max(part.size for part in labels)
-    if longest * len(labels) > common.LARGEST_DATA // 8:  # one long list would pad all others
-        raise common.DataError(
-            f"{part.where}: {len(labels):,} label lists of up to {longest:,} are too many"
-        )
     for index, (sequence, label) in enumerate(zip(sequences, labels, strict=True)):
-        if sequence.ndim != 2 or sequence.shape[1:] != first.shape[1:] or not sequence.size:
+        if (
+            sequence.ndim != 2
+            or not sequence.size
+            or (sequence.dtype, sequence.shape[1:]) != (first.dtype, first.shape[1:])
+        ):
             raise common.DataError(
-                f"{part.where} sequence {index}: expected the shape (T, "
-                f"{first.shape[1] if first.ndim == 2 else 'D'}), T at least 1, found "
-                f"{sequence.shape}; transposed ones become right by strip.T"
+                f"{where[0]} {index}: expected the shape (T, "
+                f"{first.shape[1] if first.ndim == 2 else 'D'}), T at least 1, of {first.dtype}, "
+                f"found {sequence.shape} of {sequence.dtype}; transposed ones become right by "
+                f"strip.T"
             )
-        if sequence.dtype != first.dtype:
-            raise common.DataError(
-                f"{part.where} sequence {index}: its type is {sequence.dtype}, that of sequence 0 "
-                f"{first.dtype}; all must be of one type"
-            )
+        if not np.isfinite([sequence.min(), sequence.max()]).all():
+            raise common.DataError(f"{where[0]} {index}: a pixel is not a finite number")
         if label.ndim != 1 or not label.size:
-            raise common.DataError(f"{where} {index}: found the shape {label.shape}")
-        digits.check_digits(f"{where} {index}", label)
-    padded = keras.utils.pad_sequences(
+            raise common.DataError(f"{where[1]} {index}: found the shape {label.shape}")
+        digits.check_digits(f"{where[1]} {index}", label)
+    return sequences, keras.utils.pad_sequences(
         [label + 1 for label in labels], padding="post", dtype="uint8", value=ctc.BLANK
     )
-    return sequences, padded
 
 
 def stack_equal(strips: common.Examples, name: str) -> common.Examples:

@@ -27,8 +27,8 @@ def test_three_way_layout_of_python_2_divided_by_256():
 
 
 def test_too_many_images_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(digits, "MOST_IMAGES", 23)
-    with pytest.raises(DataError, match="training: 24 images; at most 23 are taken"):
+    monkeypatch.setattr(data_files, "MOST_IMAGES", 23)
+    with pytest.raises(DataError, match="training labels: 24; at most 23 are taken"):
         digits.load_mnist(write(tmp_path / "d.pkl", (TRAIN, TEST)))
 
 

@@ -122,8 +122,17 @@ def attacks() -> dict[str, bytes]:
     }
     nothing = np.zeros((2**31 - 1, 0), np.uint8)
     files["rows of nothing"] = pickle.dumps(((nothing, [[1]]), (nothing, [[1]])))
+    # Lists in lists, each of which names the one before twice: no message may show them.
+    endless = b"".join(b"(h%ch%clq%c0" % (index, index, index + 1) for index in range(24))
+    endless = b"]q\x000" + endless + b"h\x18"
+    array = b"cnumpy.core.multiarray\n_reconstruct\n)R(K\x01%scnumpy\ndtype\n(U\x02u1tR\x89U\x01atb"
+    layout = b"((%s](K\x01et(]]tt."
     depth = 200_000
     files |= {
+        "type of endless lists": b"cnumpy\ndtype\n" + endless + b"\x85R.",
+        "encoding of endless lists": b"c_codecs\nencode\nU\x01a" + endless + b"\x86R.",
+        "shape of endless lists": layout % (array % (b"(" + endless + b"t")),
+        "shape of many numbers": layout % (array % (b"(" + b"J\xff\xff\xff\x7f" * 500_000 + b"t")),
         "deep list": b"\x80\x02" + b"]" * depth + b"a" * (depth - 1) + b".",
         "deep tuple": b"\x80\x02)" + b"\x85" * depth + b".",
         "list in itself": b"\x80\x02]q\x00h\x00ah\x00a.",
@@ -234,6 +243,12 @@ def large_attacks() -> Iterator[tuple[str, bytes]]:
     yield "an array many times.pkl.gz", data([big_endian] * 90_000, [[1]] * 90_000)
     labels = [1] * 400_000
     yield "a list many times.pkl.gz", data([big_endian] * 500, [labels] * 500)
+    yield "text for labels.pkl.gz", data([[1]], "\0" * most)
+    yield (
+        "one-hot labels without end.pkl.gz",
+        data([[1]], np.eye(2, dtype="u1").repeat(most // 4, 0)),
+    )
+    yield "black and white.pkl.gz", data(one.reshape(-1, 2**10, 2**9) + np.uint8(1), few)
     lengths = [np.zeros((100_000, 1), np.uint8)] + [np.zeros((9, 1), np.uint8)] * 20_000
     yield "a long label list.pkl.gz", data(lengths, [np.zeros(100_000, np.uint8)] + [[1]] * 20_000)
     kinds = [np.zeros((1, 1), np.float64), one[: most // 3, 0]]
