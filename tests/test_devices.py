@@ -14,9 +14,3 @@ def test_a_batch_that_the_devices_cannot_divide_is_refused(monkeypatch):
     with pytest.raises(SettingError, match=r"--batch-size 128: 3 devices .* a multiple of 3"):
         devices.distribute(128)
     assert devices.count() == 1
-
-
-def test_one_device_is_left_as_it_is():
-    devices.distribute(7)
-    assert keras.distribution.distribution() is None
-    assert devices.share(7) == slice(7)

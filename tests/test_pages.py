@@ -115,15 +115,13 @@ def test_every_table_is_shown_once():
 def test_figures_of_other_settings_than_those_of_today_are_named():
     """Whether there are any is not asked here: defaults are for users to change."""
     stale = importlib.import_module("tests.benchmarks.all").stale
-    command = "classic.py --units 7"
-    row = {"command": command, "settings": figures.settings(command)}
-    row["runs"] = [{"seed": seed} for seed in (0, 1, 2)]
-    printed = {"of": {command: row["settings"]}, "printed": ["| a table |"]}
-    assert stale({"rows": [row]}) == stale(printed) == stale({"overview": []}) == []
-    row["settings"] |= {"units": 8, "gone": 1}
-    different = [f"{command}: units 8, now 7, gone 1, now None"]
-    assert stale({"rows": [row]}) == stale(printed) == different
-    assert stale({"rows": [row | {"runs": []}]}) == [*different, "not all of it was measured"]
+    command, seeds = "classic.py --units 7", [{"seed": seed} for seed in (0, 1, 2)]
+    now = figures.settings(command)
+    for settings, different in (now, []), (now | {"units": 8}, [f"{command}: units 8, now 7"]):
+        measured = {"command": command, "settings": settings, "runs": seeds}
+        assert stale({"rows": [measured]}) == different
+        assert stale({"of": {command: settings}, "printed": ["| a table |"]}) == different
+    assert stale({"rows": [measured | {"runs": []}]}) == [*different, "not all of it was measured"]
 
 
 def test_the_time_to_accuracy_is_that_of_what_the_benchmark_trains():

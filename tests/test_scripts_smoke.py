@@ -4,7 +4,6 @@ import functools
 import importlib
 import json
 import re
-import shutil
 
 import common  # noqa: F401
 
@@ -12,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 from lessons import options, small
-from script_runs import ROOT, TENSORFLOW, run, run_in_process, settings_of
+from script_runs import ROOT, TENSORFLOW, run, settings_of
 
 from support import digits
 
@@ -113,18 +112,6 @@ def test_it_writes_every_file(smoke):
     assert config == given.of_the_run()
     network = keras.saving.load_model(folder / "model.keras")
     assert {weight.dtype for weight in network.weights} == {"float32"}
-
-
-@pytest.mark.smoke
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_its_runs_are_compared(script, run_once, tmp_path, monkeypatch, capsys):
-    _, folder = run_once(script)
-    folder = folder.parent if script == "standardize" else folder
-    shutil.copytree(folder, tmp_path / "again")
-    command = ["--compare", folder, tmp_path / "again", "--output", tmp_path]
-    assert run_in_process(ROOT / f"{script}.py", command, monkeypatch) == 0
-    assert "*again" in capsys.readouterr().out
-    assert (tmp_path / script / "comparison.png").read_bytes().startswith(b"\x89PNG")
 
 
 LOAD = """
