@@ -12,7 +12,8 @@ from support import command_line, processes
 from support.settings import RunConfig
 
 RUN = "runs/classic/now"
-INTERRUPTED = "\ninterrupted; to go on: "
+GO_ON = "\ninterrupted; to go on: "
+FULL = OSError(errno.ENOSPC, "No space left on device", "model.keras")
 
 
 @pytest.mark.parametrize(
@@ -21,16 +22,8 @@ INTERRUPTED = "\ninterrupted; to go on: "
         (common.SettingError("no such layer"), 2, "no such layer\n"),
         (common.DataError("no digits"), 1, "no digits\n"),
         (common.TrainingError("infinite"), 1, "infinite\n"),
-        (
-            OSError(errno.ENOSPC, "No space left on device", "model.keras"),
-            1,
-            "model.keras can't be written or read: No space left on device\n",
-        ),
-        (
-            common.Interrupted(RUN),
-            130,
-            f"{INTERRUPTED}python classic.py --seed 3 --resume {RUN}\n",
-        ),
+        (FULL, 1, "model.keras can't be written or read: No space left on device\n"),
+        (common.Interrupted(RUN), 130, f"{GO_ON}python classic.py --seed 3 --resume {RUN}\n"),
         (KeyboardInterrupt(), 130, "\ninterrupted\n"),
     ],
 )
@@ -54,7 +47,7 @@ def test_a_resumed_run_can_be_resumed_again(process, command, monkeypatch, capsy
     monkeypatch.setattr(processes, "process_id", lambda: process)
     with pytest.raises(SystemExit), command_line.one_message(Path(RUN)):
         raise common.Interrupted(RUN)
-    assert capsys.readouterr().err == f"{INTERRUPTED}{command}\n"
+    assert capsys.readouterr().err == f"{GO_ON}{command}\n"
 
 
 @pytest.mark.parametrize(

@@ -97,15 +97,10 @@ def test_a_picture_of_a_strip_comes_back_to_what_it_was(mnist, tmp_path):
 @pytest.mark.parametrize("scaling", ["unit", "standardized"])
 def test_a_classifier_of_one_direction_is_asked_after_every_row(scaling, mnist, tmp_path):
     config, path = small("classic", depth=2, dropout=0.5), tmp_path / "model.keras"
+    layers = [standardize.scaling_layer(scaling, mnist.x[:99]) for _ in range(2)]
     last_row, every_row = (
-        classic.classif_rnn_network(
-            28,
-            28,
-            config,
-            scaling=standardize.scaling_layer(scaling, mnist.x[:99]),
-            every_row=every_row,
-        )
-        for every_row in (False, True)
+        classic.classif_rnn_network(28, 28, config, scaling=layer, every_row=every_row)
+        for layer, every_row in zip(layers, (False, True), strict=True)
     )
     last_row.save(path)
     every_row.load_weights(path)

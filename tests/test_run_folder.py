@@ -58,11 +58,6 @@ def test_damaged_versions_do_not_stop_a_run(content, run):
     assert resume(run.folder) == [first]
 
 
-def test_other_settings_are_refused_by_name(run):
-    with pytest.raises(SettingError, match=r"began with seed 0, not 1, units 4, not 5$"):
-        resume(run.folder, seed=1, units=5)
-
-
 def test_data_are_the_same_if_their_content_is(tmp_path):
     """So a project that was moved or copied can go on with its runs; its data lie elsewhere."""
     names = data, copied, other = [tmp_path / name for name in ("data", "copied", "other")]
@@ -74,7 +69,9 @@ def test_data_are_the_same_if_their_content_is(tmp_path):
         resume(run.folder, data=other)
 
 
-def test_what_is_no_run_of_the_script_as_it_is_now_is_refused(run, tmp_path):
+def test_other_settings_are_refused_by_name(run, tmp_path):
+    with pytest.raises(SettingError, match=r"began with seed 0, not 1, units 4, not 5$"):
+        resume(run.folder, seed=1, units=5)
     before = json.loads((run.folder / "config.json").read_text())
     del before["units"]  # a setting that was added since
     for content, message in (

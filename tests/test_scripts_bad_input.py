@@ -26,6 +26,7 @@ CASES = [  # all lessons take these paths; lesson 1 alone takes all, the others 
     ("--predict", 2, "--predict: name at least one picture"),
     ("--predict x.png", 2, "no trained network in runs/classic"),
     ("--predict x.png --model none.keras", 1, "none.keras is no file"),
+    ("--predict x.png --model a_file", 1, "a_file is not a network that Keras can read"),
     ("--predict x.png --seen seen.pdf", 2, "--seen seen.pdf: the name must end in .png"),
     ("--draw", 2, "there is no trained network in runs/classic"),
     ("--draw --predict x.png", 2, "--predict and --draw: one at a time"),
