@@ -34,7 +34,7 @@ LONG = (
     "test_scripts_called",
     "test_scripts_smoke",
     "test_scripts_resumed",
-    "test_own_digits",
+    "test_predict",
     "test_variable_length_seq",
 )
 

@@ -3,10 +3,12 @@
 import errno
 import shlex
 from pathlib import Path
+from typing import Literal
 
 import common
 
 import pytest
+from pydantic import PositiveInt
 
 from support import command_line, processes
 from support.settings import RunConfig
@@ -68,6 +70,20 @@ def test_a_command_is_written_for_all_shells(word, written):
 def test_a_mistake_of_ours_is_not_taken_for_one_of_the_user(error):
     with pytest.raises(type(error)), command_line.one_message():
         raise error
+
+
+@pytest.mark.parametrize(
+    ("kind", "default", "message"),
+    [(PositiveInt, 0, "greater than 0"), (Literal["GRU", "LSTM"], "Foo", "'GRU' or 'LSTM'")],
+)
+def test_a_bad_default_in_the_file_is_refused(kind, default, message, monkeypatch, capsys):
+    class Config(RunConfig):
+        setting: kind = default
+
+    monkeypatch.setattr("sys.argv", ["classic.py"])
+    with pytest.raises(SystemExit, match="2"):
+        command_line.parse(Config, "A lesson.")
+    assert message in capsys.readouterr().err
 
 
 def test_help_ends_with_the_settings_of_the_lesson_where_a_terminal_shows_them(monkeypatch, capsys):

@@ -1,7 +1,9 @@
 """--predict: pictures of all kinds come to the form of MNIST, and are read."""
 
 import re
+import shlex
 import struct
+from pathlib import Path
 
 from common import DataError
 
@@ -15,6 +17,7 @@ from script_runs import ROOT, run_in_process
 import classic
 import standardize
 from support import ctc, digits, predict, strips
+from tests.benchmarks import second_training
 from tests.benchmarks.predict_pictures import picture_of
 
 
@@ -56,6 +59,9 @@ CHANGES = {
     "in colour": lambda page: np.stack([page, page, (255 + page) / 2], axis=-1),
     "jpeg": lambda page: page,
     "transparent": lambda page: np.stack([*np.zeros((3, *page.shape)), 255 - page], axis=-1),
+    "with a speck": lambda page: np.where(
+        np.arange(page.size).reshape(page.shape) == 3000, 0, page
+    ),
     "16 bits": lambda page: 256.0 * page + 255,
 }
 
@@ -78,20 +84,6 @@ def test_a_photo_is_turned_as_its_exif_says(mnist, tmp_path):
     np.testing.assert_array_equal(
         seen_in(page, tmp_path / "plain.png"), seen_in(turned, tmp_path / "turned.png", exif=exif)
     )
-
-
-def test_a_speck_is_no_ink(mnist, tmp_path):
-    page = page_of(mnist.x[0])
-    plain = seen_in(Image.fromarray(page), tmp_path / "page.png")
-    page[10, 10] = 0
-    np.testing.assert_array_equal(plain, seen_in(Image.fromarray(page), tmp_path / "page.png"))
-
-
-def test_a_picture_of_a_strip_comes_back_to_what_it_was(mnist, tmp_path):
-    strip = strips.compose_strips(mnist, 5, 5, np.random.default_rng(0)).x[0].T
-    picture_of(strip, np.random.default_rng(1)).save(tmp_path / "strip.png")
-    seen = predict.to_strip(predict.find_ink(tmp_path / "strip.png"))
-    assert alike(strip, np.asarray(Image.fromarray(seen).resize((140, 28)), float)) > 0.6
 
 
 @pytest.mark.parametrize("scaling", ["unit", "standardized"])
@@ -169,14 +161,16 @@ def test_the_newest_run_reads_the_pictures_that_can_be_read(mnist, tmp_path, mon
 def test_strips_of_any_width(lesson, length, mnist, tmp_path, monkeypatch, capfd):
     model, path = tmp_path / "model.keras", tmp_path / "strip.png"
     network(lesson, 140, bidirectional=True, columns=4).save(model)
-    composed = strips.compose_strips(mnist, length, length, np.random.default_rng(0))
-    picture_of(composed.x[0].T, np.random.default_rng(1)).save(path)
+    strip = strips.compose_strips(mnist, length, length, np.random.default_rng(0)).x[0].T
+    picture_of(strip, np.random.default_rng(1)).save(path)
     arguments = ["--model", model, "--predict", path]
     assert run_in_process(ROOT / f"{lesson}.py", arguments, monkeypatch) == 0
     printed = capfd.readouterr().out
     assert re.fullmatch(r".*strip\.png: (nothing|\d( \d)*) \(\d+\.\d%\)\n", printed)
     seen = predict.to_strip(predict.find_ink(path))
     assert seen.shape == (28, pytest.approx(28 * length, rel=0.2))
+    seen = np.asarray(Image.fromarray(seen).resize((28 * length, 28)), float)
+    assert alike(strip, seen) > 0.6
 
 
 def test_a_network_for_one_length_reads_alike_at_another(mnist):
@@ -206,3 +200,82 @@ def test_a_network_of_others_is_refused(shape, name, message, tmp_path):
     others.save(tmp_path / "model.keras")
     with pytest.raises(DataError, match=message):
         predict.load_reader(tmp_path / "model.keras")
+
+
+# -- one's own digits: the walk of docs/running.md ----------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("own")
+    second_training.draw_all(folder / "mine", each=6, seed=0)
+    second_training.draw_all(folder / "new", each=3, seed=1)
+    return folder
+
+
+def test_pictures_become_a_data_set(folder, tmp_path, capsys):
+    path = tmp_path / "mine.pkl"
+    predict.collect_digits(str(folder / "mine"), str(path))
+    assert capsys.readouterr().out == (f"wrote {path}: 48 pictures to train on, 12 to test on\n")
+    train, test = digits.load_mnist(path)
+    assert (train.x.shape, train.x.dtype, len(test.x)) == ((48, 28, 28), np.uint8, 12)
+    collected = {
+        (image.tobytes(), int(label))
+        for part in (train, test)
+        for image, label in zip(part.x, part.y, strict=True)
+    }
+    assert collected == {
+        (predict.to_digit(predict.find_ink(path)).tobytes(), int(path.parent.name))
+        for path in folder.glob("mine/*/*.png")
+    }
+    assert set(train.y[-6:]) != {9}  # the last ones, which validate, are not of one kind
+
+
+def test_too_few_pictures_and_one_that_cannot_be_read_are_refused(folder, tmp_path):
+    with pytest.raises(DataError, match="0 pictures in the folders 0 to 9; at least 15 are needed"):
+        predict.collect_digits(folder, tmp_path / "mine.pkl")
+    second_training.draw_all(tmp_path / "mine", each=2, seed=0)
+    (tmp_path / "mine" / "3" / ".DS_Store").touch()  # as some systems leave there
+    predict.collect_digits(tmp_path / "mine", tmp_path / "few.pkl")
+    (tmp_path / "mine" / "3" / "note.txt").write_text("this is no picture")
+    with pytest.raises(DataError, match=r"3/note.txt: not a picture"):
+        predict.collect_digits(tmp_path / "mine", tmp_path / "mine.pkl")
+    assert not (tmp_path / "mine.pkl").exists()
+
+
+def share_right(printed):
+    answers = re.findall(r"^\w+/(\d)/\d+\.png: (\d) \(", printed, re.MULTILINE)
+    assert len(answers) == 30
+    return sum(truth == answer for truth, answer in answers) / len(answers)
+
+
+@pytest.mark.slow
+def test_the_walk_of_the_page_leads_to_a_better_network(folder, monkeypatch, capsys):
+    """As it stands there, but for a smaller network and a first training that is shorter."""
+    monkeypatch.chdir(folder)
+    section = (ROOT / "docs" / "running.md").read_text().split("### Teach it your own digits")[1]
+    (block,) = re.findall(r"```sh\n(.+?)```", section.split("\n#")[0], re.DOTALL)
+    train, look, collect, train_again, read = block.splitlines()
+
+    def run(command, more=""):
+        _, script, *words = shlex.split(f"{command} {more}")
+        if script == "-c":
+            exec(*words)
+        else:
+            assert run_in_process(ROOT / script, words, monkeypatch) == 0
+        return capsys.readouterr().out
+
+    assert train == "python classic.py"
+    network = "--cell GRU --units 64 --depth 1 --no-bidirectional --dropout 0 --update-bias 1"
+    network += " --optimizer Muon --schedule one-cycle --distortion 0.2 --shift 0.5 --elastic 0"
+    sizes = "--train-size 3000 --test-size 200 --epochs 3 --batch-size 48 --learning-rate 0.009"
+    printed = run(train, f"{network} {sizes}")
+    model = str(Path(re.findall(r"^wrote (.+)$", printed, re.MULTILINE)[0]) / "model.keras")
+    assert run(look).count("mine/") == 60
+    assert (folder / "seen.png").read_bytes().startswith(b"\x89PNG")
+    before = share_right(run(read, f"--model {model}"))
+    run(collect)
+    run(train_again.replace("runs/classic/TIME/model.keras", model), network)
+    after = share_right(run(read))
+    print(f"before {before:.0%}, after {after:.0%}")
+    assert after > max(before, 0.9)
