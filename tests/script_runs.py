@@ -63,13 +63,6 @@ def run_in_process(script, arguments, monkeypatch):
     return 0
 
 
-def settings_of(run):
-    """The settings of a run: a dictionary for its lesson's Config."""
-    settings = json.loads((run / "config.json").read_text())
-    del settings["data_sha256"]
-    return settings
-
-
 def read_history(folder):
     return np.loadtxt(folder / "history.csv", delimiter=",", skiprows=1, ndmin=2)
 

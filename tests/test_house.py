@@ -23,10 +23,6 @@ def imports(path):
     return names & ours
 
 
-def test_there_are_rooms():
-    assert {path.stem for path in FILES} > LESSONS | {"common", "digits", "ctc", "plots"}
-
-
 @by_name
 def test_imports_point_down(path):
     seen = imports(path)

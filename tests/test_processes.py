@@ -14,14 +14,6 @@ def join(folder):
     return processes.join(seed=0, output=folder, resume=None)
 
 
-def test_tensorflow_names_jax(tmp_path, monkeypatch):
-    monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
-    monkeypatch.setenv("KERAS_DISTRIBUTION_PROCESS_ID", "0")
-    message = r"the tensorflow backend .*: set KERAS_BACKEND=jax"
-    with pytest.raises(SettingError, match=message), join(tmp_path):
-        pass
-
-
 @pytest.mark.parametrize("error", [RuntimeError, ValueError])
 def test_what_jax_raises_when_a_process_is_lost_is_one_line(error, monkeypatch):
     with pytest.raises(error), processes.guarded():  # alone, it is an error of ours
@@ -32,20 +24,21 @@ def test_what_jax_raises_when_a_process_is_lost_is_one_line(error, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("backend", "values", "message"),
     [
-        (("localhost:1", "2", None), "PROCESS_ID is not set"),
-        ((None, "2", "0"), "JOB_ADDRESSES is not set"),
-        (("localhost", "2", "0"), "expected HOST:PORT"),
-        (("localhost:1,", "2", "0"), "expected HOST:PORT"),
-        (("localhost:1", "two", "0"), "NUM_PROCESSES is two"),
-        (("localhost:1", "2", "2"), "PROCESS_ID=2: expected"),
-        (("localhost:1", "2", "-1"), "PROCESS_ID is -1"),
-        (("a:1,b:1,c:1", "2", "0"), "NUM_PROCESSES=2, .*_PROCESS_ID=0: expected the address"),
+        ("tensorflow", ("a:1", "2", "0"), "the tensorflow backend .*: set KERAS_BACKEND=jax"),
+        ("jax", ("a:1", "2", None), "PROCESS_ID is not set"),
+        ("jax", (None, "2", "0"), "JOB_ADDRESSES is not set"),
+        ("jax", ("a", "2", "0"), "expected HOST:PORT"),
+        ("jax", ("a:1,", "2", "0"), "expected HOST:PORT"),
+        ("jax", ("a:1", "two", "0"), "NUM_PROCESSES is two"),
+        ("jax", ("a:1", "2", "2"), "PROCESS_ID=2: expected"),
+        ("jax", ("a:1", "2", "-1"), "PROCESS_ID is -1"),
+        ("jax", ("a:1,b:1,c:1", "2", "0"), "NUM_PROCESSES=2, .*_ID=0: expected the address"),
     ],
 )
-def test_wrong_variables_are_named(values, message, tmp_path, monkeypatch):
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+def test_variables_that_cannot_work_are_named(backend, values, message, tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: backend)
     for name, value in zip(VARIABLES, values, strict=True):
         if value is not None:
             monkeypatch.setenv(f"KERAS_DISTRIBUTION_{name}", value)

@@ -1,4 +1,4 @@
-"""support/run_folder.py: names of folders, versions, and which runs can go on."""
+"""support/run_folder.py, support/lesson.py: folders of runs, and which runs can go on."""
 
 import json
 import platform
@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 
 from support import run_folder
+from support.lesson import lesson
 from support.settings import RunConfig
 
 
 class Config(RunConfig):
     units: int = 4
+    batch_size: int = 7
 
 
 @pytest.fixture(autouse=True)
 def ctrl_c():
-    """Take back what `open_run` leaves to the decorator of a lesson."""
+    """Take back what `open_run` does, which it leaves to the decorator of a lesson."""
     yield
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -123,3 +125,22 @@ def test_damaged_files_of_a_run_are_named(name, content, reason, run):
         (run.folder / name).write_bytes(content)
     with pytest.raises(DataError, match=rf"its files are damaged \(.*{reason}"):
         again.restore(network, steps_per_epoch=1)
+
+
+# -- support/lesson.py: what surrounds main ---------------------------------------------------
+
+
+def test_a_setting_that_is_missing_is_named_but_not_another_attribute():
+    with pytest.raises(SettingError, match="class Config has no setting 'layers': is it misspelt"):
+        lesson(lambda config: config.layers)(Config())
+    with pytest.raises(AttributeError, match="'int' object has no attribute 'units'"):
+        lesson(lambda config: config.seed.units)(Config())
+
+
+def test_who_handles_ctrl_c_already_goes_on_to(tmp_path):
+    def theirs(number, frame):
+        pass
+
+    signal.signal(signal.SIGINT, theirs)
+    lesson(lambda config: run_folder.open_run("script.py", config))(Config(output=tmp_path))
+    assert signal.getsignal(signal.SIGINT) is theirs

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import pytest
 from lessons import options, small
-from script_runs import assert_same_run, only_run, read_history, run_in_process, settings_of, start
+from script_runs import assert_same_run, only_run, read_history, run_in_process, start
 
 from support import ctc, report, training
 
@@ -140,10 +140,10 @@ def test_jax_goes_on_where_tensorflow_is_broken_and_tensorflow_reads_the_same(
     pytest.importorskip("jax", reason="no jax is installed: see README.md")
     script = "variable_length_seq"
     # With JAX a wide search takes long, and each length of strips is compiled anew.
-    settings = MORE[script] | {"beam_width": 1, "buckets": False}
+    settings = TINY | MORE[script] | {"beam_width": 1, "buckets": False}
     folder = interrupted(call, script, monkeypatch, 4, output=tmp_path / "runs", **settings)
     (began,) = read_history(folder)
-    arguments = options(script, **TINY | settings, resume=folder)
+    arguments = options(script, **settings, resume=folder)
     (tmp_path / "tensorflow.py").write_text("raise ImportError('no library')")
     broken = {"PYTHONPATH": str(tmp_path), "KERAS_HOME": str(tmp_path), "KERAS_BACKEND": ""}
     printed, errors = start(script, arguments, data, tmp_path / "runs", **broken).communicate()
@@ -153,8 +153,7 @@ def test_jax_goes_on_where_tensorflow_is_broken_and_tensorflow_reads_the_same(
     history = read_history(folder)
     np.testing.assert_array_equal(history[0], began)
     assert history[-1, 2] < history[0, 2]  # the loss
-    module = importlib.import_module(script)
-    *_, test = module.load_data(module.Config(**settings_of(folder)))
+    *_, test = importlib.import_module(script).load_data(small(script, **settings, data=data))
     logits = keras.saving.load_model(folder / "model.keras").predict(test.x, verbose=0)
     metrics = json.loads((folder / "metrics.json").read_text())
     assert float(keras.losses.CTC()(test.y, logits)) == pytest.approx(

@@ -1,6 +1,5 @@
 """Each script run as a user runs it, in a process of its own: what it prints and writes."""
 
-import importlib
 import json
 import re
 
@@ -10,8 +9,9 @@ import keras
 import numpy as np
 import pytest
 from lessons import options, small
-from script_runs import ROOT, TENSORFLOW, run, settings_of
+from script_runs import ROOT, TENSORFLOW, run
 
+import variable_length_seq
 from support import digits
 
 pytestmark = pytest.mark.slow
@@ -116,12 +116,11 @@ print(model.evaluate(test["x"], test["y"], batch_size=500, verbose=0))
 def test_the_saved_model_reads_raw_pixels_in_a_new_process(smoke, tmp_path):
     """With Keras alone: nothing of this project is needed to load it."""
     script, _, folder = smoke
-    module = importlib.import_module(script)
-    config = module.Config(**settings_of(folder))
+    config = small(script, **SETTINGS[script])
     if script == "classic":
         *_, test = digits.load_digits(config.data, test_size=config.test_size)
     else:
-        *_, test = module.load_data(config)
+        *_, test = variable_length_seq.load_data(config)
     np.savez(tmp_path / "test.npz", x=test.x, y=test.y)
     ran = run(tmp_path, "-c", LOAD, folder / "model.keras")
     assert ran.returncode == 0, ran.stderr
