@@ -198,7 +198,7 @@ def test_a_network_of_others_is_refused(shape, name, message, tmp_path):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("own")
-    second_training.draw_all(folder / "mine", each=6, seed=0)
+    second_training.draw_all(folder / "mine", each=10, seed=0)
     second_training.draw_all(folder / "new", each=3, seed=1)
     return folder
 
@@ -206,9 +206,9 @@ def folder(tmp_path_factory):
 def test_pictures_become_a_data_set(folder, tmp_path, capsys):
     path = tmp_path / "mine.pkl"
     predict.collect_digits(str(folder / "mine"), str(path))
-    assert capsys.readouterr().out == (f"wrote {path}: 48 pictures to train on, 12 to test on\n")
+    assert capsys.readouterr().out == (f"wrote {path}: 80 pictures to train on, 20 to test on\n")
     train, test = digits.load_mnist(path)
-    assert (train.x.shape, train.x.dtype, len(test.x)) == ((48, 28, 28), np.uint8, 12)
+    assert (train.x.shape, train.x.dtype, len(test.x)) == ((80, 28, 28), np.uint8, 20)
     collected = {
         (image.tobytes(), int(label))
         for part in (train, test)
@@ -261,7 +261,7 @@ def test_the_walk_of_the_page_leads_to_a_better_network(folder, monkeypatch, cap
     sizes = "--train-size 3000 --test-size 200 --epochs 3 --batch-size 48 --learning-rate 0.009"
     printed = run(train, f"{network} {sizes}")
     model = str(Path(re.findall(r"^wrote (.+)$", printed, re.MULTILINE)[0]) / "model.keras")
-    assert run(look).count("mine/") == 60
+    assert run(look).count("mine/") == 100
     assert (folder / "seen.png").read_bytes().startswith(b"\x89PNG")
     before = share_right(run(read, f"--model {model}"))
     run(collect)
