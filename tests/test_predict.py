@@ -258,7 +258,7 @@ def test_the_walk_of_the_page_leads_to_a_better_network(folder, monkeypatch, cap
     assert train == "python classic.py"
     network = "--cell GRU --units 64 --depth 1 --no-bidirectional --dropout 0 --update-bias 1"
     network += " --optimizer Muon --schedule one-cycle --distortion 0.2 --shift 0.5 --elastic 0"
-    sizes = "--train-size 3000 --test-size 200 --epochs 3 --batch-size 48 --learning-rate 0.009"
+    sizes = "--train-size 4000 --test-size 200 --epochs 3 --batch-size 48 --learning-rate 0.009"
     printed = run(train, f"{network} {sizes}")
     model = str(Path(re.findall(r"^wrote (.+)$", printed, re.MULTILINE)[0]) / "model.keras")
     assert run(look).count("mine/") == 100
