@@ -8,7 +8,7 @@ from typing import Literal
 import common
 
 import pytest
-from pydantic import PositiveInt
+from pydantic import PositiveInt, ValidationError
 
 from support import command_line, processes
 from support.settings import RunConfig
@@ -84,6 +84,8 @@ def test_a_bad_default_in_the_file_is_refused(kind, default, message, monkeypatc
     with pytest.raises(SystemExit, match="2"):
         command_line.parse(Config, "A lesson.")
     assert message in capsys.readouterr().err
+    with pytest.raises(ValidationError, match=message):  # in a notebook
+        Config()
 
 
 def test_help_ends_with_the_settings_of_the_lesson_where_a_terminal_shows_them(monkeypatch, capsys):
