@@ -33,7 +33,6 @@ LONG = (
     "test_scripts_in_processes",
     "test_scripts_called",
     "test_scripts_smoke",
-    "test_scripts_resumed",
     "test_own_digits",
     "test_variable_length_seq",
 )

@@ -63,13 +63,6 @@ def run_in_process(script, arguments, monkeypatch):
     return 0
 
 
-def settings_of(run):
-    """The settings of a run: a dictionary for its lesson's Config."""
-    settings = json.loads((run / "config.json").read_text())
-    del settings["data_sha256"]
-    return settings
-
-
 def read_history(folder):
     return np.loadtxt(folder / "history.csv", delimiter=",", skiprows=1, ndmin=2)
 
@@ -81,21 +74,18 @@ def only_run(output):
 
 def assert_same_run(one, other):
     """Two runs wrote the same figures, to the last digit, and the same weights."""
-    names = sorted(path.relative_to(one) for path in one.rglob("history.csv"))
-    assert names
-    for name in names:
-        for file in name, name.parent / "answers.csv":
-            assert (one / file).read_text() == (other / file).read_text()
-        metrics = [
-            json.loads((run / name.parent / "metrics.json").read_text()) for run in (one, other)
-        ]
-        assert all(figures.pop("training_seconds") > 0 for figures in metrics)
-        assert metrics[0] == metrics[1]
-        for file in "model.keras", "checkpoint.keras":
-            networks = [
-                keras.saving.load_model(run / name.parent / file, compile=False)
-                for run in (one, other)
-            ]
+    parts = sorted(path.parent.relative_to(one) for path in one.rglob("history.csv"))
+    assert parts
+    for part in parts:
+        folders = one / part, other / part
+        for name in "history.csv", "answers.csv":
+            first, second = ((folder / name).read_text() for folder in folders)
+            assert first == second
+        first, second = (json.loads((folder / "metrics.json").read_text()) for folder in folders)
+        assert first.pop("training_seconds") > 0 < second.pop("training_seconds")
+        assert first == second
+        for name in "model.keras", "checkpoint.keras":
+            networks = (keras.saving.load_model(folder / name, compile=False) for folder in folders)
             for weights in zip(*(network.get_weights() for network in networks), strict=True):
                 np.testing.assert_array_equal(*weights)
     assert not list(other.rglob("unfinished*"))

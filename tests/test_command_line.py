@@ -3,16 +3,19 @@
 import errno
 import shlex
 from pathlib import Path
+from typing import Literal
 
 import common
 
 import pytest
+from pydantic import PositiveInt, ValidationError
 
 from support import command_line, processes
 from support.settings import RunConfig
 
 RUN = "runs/classic/now"
-INTERRUPTED = "\ninterrupted; to go on: "
+GO_ON = "\ninterrupted; to go on: "
+FULL = OSError(errno.ENOSPC, "No space left on device", "model.keras")
 
 
 @pytest.mark.parametrize(
@@ -21,16 +24,8 @@ INTERRUPTED = "\ninterrupted; to go on: "
         (common.SettingError("no such layer"), 2, "no such layer\n"),
         (common.DataError("no digits"), 1, "no digits\n"),
         (common.TrainingError("infinite"), 1, "infinite\n"),
-        (
-            OSError(errno.ENOSPC, "No space left on device", "model.keras"),
-            1,
-            "model.keras can't be written or read: No space left on device\n",
-        ),
-        (
-            common.Interrupted(RUN),
-            130,
-            f"{INTERRUPTED}python classic.py --seed 3 --resume {RUN}\n",
-        ),
+        (FULL, 1, "model.keras can't be written or read: No space left on device\n"),
+        (common.Interrupted(RUN), 130, f"{GO_ON}python classic.py --seed 3 --resume {RUN}\n"),
         (KeyboardInterrupt(), 130, "\ninterrupted\n"),
     ],
 )
@@ -54,7 +49,7 @@ def test_a_resumed_run_can_be_resumed_again(process, command, monkeypatch, capsy
     monkeypatch.setattr(processes, "process_id", lambda: process)
     with pytest.raises(SystemExit), command_line.one_message(Path(RUN)):
         raise common.Interrupted(RUN)
-    assert capsys.readouterr().err == f"{INTERRUPTED}{command}\n"
+    assert capsys.readouterr().err == f"{GO_ON}{command}\n"
 
 
 @pytest.mark.parametrize(
@@ -86,6 +81,22 @@ def test_what_jax_raises_when_a_process_is_lost_is_one_line(error, monkeypatch, 
 def test_a_mistake_of_ours_is_not_taken_for_one_of_the_user(error):
     with pytest.raises(type(error)), command_line.one_message():
         raise error
+
+
+@pytest.mark.parametrize(
+    ("kind", "default", "message"),
+    [(PositiveInt, 0, "greater than 0"), (Literal["GRU", "LSTM"], "Foo", "'GRU' or 'LSTM'")],
+)
+def test_a_bad_default_in_the_file_is_refused(kind, default, message, monkeypatch, capsys):
+    class Config(RunConfig):
+        setting: kind = default
+
+    monkeypatch.setattr("sys.argv", ["classic.py"])
+    with pytest.raises(SystemExit, match="2"):
+        command_line.parse(Config, "A lesson.")
+    assert message in capsys.readouterr().err
+    with pytest.raises(ValidationError, match=message):  # in a notebook
+        Config()
 
 
 def test_help_ends_with_the_settings_of_the_lesson_where_a_terminal_shows_them(monkeypatch, capsys):

@@ -24,7 +24,7 @@ KINDS = {
     "two directions": ("classic", {"units": 16, "bidirectional": True}),
     "line": ("variable_length_seq", {"columns": 4}),
 }
-of_a_digit = pytest.mark.parametrize("pad", ["one direction"], indirect=True)
+of_a_digit = pytest.mark.parametrize("opened", ["one direction"], indirect=True)
 
 
 def new_pad(model, folder):
@@ -51,22 +51,18 @@ def save_network(kind, folder):
     return folder / "model.keras"
 
 
-@pytest.fixture(scope="module")
-def pads(tmp_path_factory):
-    """A pad for each kind of network: each is compiled once."""
-    pads = {}
-    for kind in KINDS:
-        folder = tmp_path_factory.mktemp("network")
-        pads[kind] = new_pad(save_network(kind, folder), folder)
-    return pads
+@pytest.fixture(scope="module", params=KINDS)
+def opened(request, tmp_path_factory):
+    """A pad for a kind of network, which is compiled once."""
+    folder = tmp_path_factory.mktemp("network")
+    return new_pad(save_network(request.param, folder), folder)
 
 
-@pytest.fixture(params=KINDS)
-def pad(request, pads, tmp_path):
-    pad = pads[request.param]
-    pad.folder = tmp_path / "drawn"
-    pad.take_back(0, None)
-    return pad
+@pytest.fixture
+def pad(opened, tmp_path):
+    opened.folder = tmp_path / "drawn"
+    opened.take_back(0, None)
+    return opened
 
 
 def press(pad, key):

@@ -19,18 +19,15 @@ DOCUMENTS = [*PAGES, *sorted(ROOT.glob("*.py"))]
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
-def commands():
-    """Every `python SCRIPT ...` of the documents, with the script."""
-    for document in DOCUMENTS:
-        for command in re.findall(r"python ([\w/]+\.py[^`|\n]*)", document.read_text()):
-            yield tuple(shlex.split(command, comments=True))
+def named(pattern):
+    """What the documents name, each as its words."""
+    texts = [document.read_text() for document in DOCUMENTS]
+    found = (text for document in texts for text in re.findall(pattern, document))
+    return sorted({tuple(shlex.split(text, comments=True)) for text in found})
 
 
-def options():
-    """Every `--option value` that the documents name without a script."""
-    for document in DOCUMENTS:
-        for snippet in re.findall(r"`(--[^`]+)`", document.read_text()):
-            yield tuple(shlex.split(snippet))
+COMMANDS = named(r"python ([\w/]+\.py[^`|\n]*)")
+OPTIONS = named(r"`(--[^`]+)`")  # without a script
 
 
 def understands(script, arguments):
@@ -42,7 +39,7 @@ def understands(script, arguments):
     return True
 
 
-@pytest.mark.parametrize("command", sorted(set(commands())), ids=" ".join)
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_commands_are_understood(command):
     script, *arguments = command
     if script == "tests/benchmarks/accuracy.py":
@@ -52,14 +49,14 @@ def test_commands_are_understood(command):
         assert understands(script, arguments)
 
 
-@pytest.mark.parametrize("arguments", sorted(set(options())), ids=" ".join)
+@pytest.mark.parametrize("arguments", OPTIONS, ids=" ".join)
 def test_options_are_understood_by_some_script(arguments):
     scripts = {path.name for path in ROOT.glob("*.py")} - {"common.py"}
     assert any(understands(script, arguments) for script in scripts)
 
 
 def test_there_are_commands_to_understand():
-    assert len(set(commands())) >= 8
+    assert len(COMMANDS) >= 8
 
 
 def anchors(page):
@@ -115,15 +112,13 @@ def test_every_table_is_shown_once():
 def test_figures_of_other_settings_than_those_of_today_are_named():
     """Whether there are any is not asked here: defaults are for users to change."""
     stale = importlib.import_module("tests.benchmarks.all").stale
-    command = "classic.py --units 7"
-    row = {"command": command, "settings": figures.settings(command)}
-    row["runs"] = [{"seed": seed} for seed in (0, 1, 2)]
-    printed = {"of": {command: row["settings"]}, "printed": ["| a table |"]}
-    assert stale({"rows": [row]}) == stale(printed) == stale({"overview": []}) == []
-    row["settings"] |= {"units": 8, "gone": 1}
-    different = [f"{command}: units 8, now 7, gone 1, now None"]
-    assert stale({"rows": [row]}) == stale(printed) == different
-    assert stale({"rows": [row | {"runs": []}]}) == [*different, "not all of it was measured"]
+    command, seeds = "classic.py --units 7", [{"seed": seed} for seed in (0, 1, 2)]
+    now = figures.settings(command)
+    for settings, different in (now, []), (now | {"units": 8}, [f"{command}: units 8, now 7"]):
+        measured = {"command": command, "settings": settings, "runs": seeds}
+        assert stale({"rows": [measured]}) == different
+        assert stale({"of": {command: settings}, "printed": ["| a table |"]}) == different
+    assert stale({"rows": [measured | {"runs": []}]}) == [*different, "not all of it was measured"]
 
 
 def test_the_time_to_accuracy_is_that_of_what_the_benchmark_trains():

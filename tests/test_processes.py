@@ -1,11 +1,11 @@
-"""support/processes.py: variables that cannot work; who goes on alone."""
+"""support/processes.py, support/devices.py: what cannot work; who goes on alone."""
 
 from common import SettingError
 
 import keras
 import pytest
 
-from support import processes
+from support import devices, processes
 from support.run_folder import Run
 
 VARIABLES = ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
@@ -62,3 +62,11 @@ def test_the_others_leave_where_the_first_goes_on_alone(tmp_path, monkeypatch, c
         assert (folders["output"] == tmp_path) == (process == "0")
         assert folders["output"].exists() == (process == "0")
     assert capsys.readouterr().out == "printed by 0\n"
+
+
+def test_a_batch_that_the_devices_cannot_divide_is_refused(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["gpu:0", "gpu:1", "gpu:2"])
+    with pytest.raises(SettingError, match=r"--batch-size 128: 3 devices .* a multiple of 3"):
+        devices.distribute(128)
+    assert devices.count() == 1

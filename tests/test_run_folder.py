@@ -1,4 +1,4 @@
-"""support/run_folder.py: names of folders, versions, and which runs can go on."""
+"""support/run_folder.py, support/lesson.py: folders of runs, and which runs can go on."""
 
 import json
 import platform
@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 
 from support import run_folder
+from support.lesson import lesson
 from support.settings import RunConfig
 
 
 class Config(RunConfig):
     units: int = 4
+    batch_size: int = 7
 
 
 @pytest.fixture(autouse=True)
 def ctrl_c():
-    """Take back what `open_run` leaves to the decorator of a lesson."""
+    """Take back what `open_run` does, which it leaves to the decorator of a lesson."""
     yield
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -58,11 +60,6 @@ def test_damaged_versions_do_not_stop_a_run(content, run):
     assert resume(run.folder) == [first]
 
 
-def test_other_settings_are_refused_by_name(run):
-    with pytest.raises(SettingError, match=r"began with seed 0, not 1, units 4, not 5$"):
-        resume(run.folder, seed=1, units=5)
-
-
 def test_data_are_the_same_if_their_content_is(tmp_path):
     """So a project that was moved or copied can go on with its runs; its data lie elsewhere."""
     names = data, copied, other = [tmp_path / name for name in ("data", "copied", "other")]
@@ -74,7 +71,9 @@ def test_data_are_the_same_if_their_content_is(tmp_path):
         resume(run.folder, data=other)
 
 
-def test_what_is_no_run_of_the_script_as_it_is_now_is_refused(run, tmp_path):
+def test_other_settings_are_refused_by_name(run, tmp_path):
+    with pytest.raises(SettingError, match=r"began with seed 0, not 1, units 4, not 5$"):
+        resume(run.folder, seed=1, units=5)
     before = json.loads((run.folder / "config.json").read_text())
     del before["units"]  # a setting that was added since
     for content, message in (
@@ -126,3 +125,22 @@ def test_damaged_files_of_a_run_are_named(name, content, reason, run):
         (run.folder / name).write_bytes(content)
     with pytest.raises(DataError, match=rf"its files are damaged \(.*{reason}"):
         again.restore(network, steps_per_epoch=1)
+
+
+# -- support/lesson.py: what surrounds main ---------------------------------------------------
+
+
+def test_a_setting_that_is_missing_is_named_but_not_another_attribute():
+    with pytest.raises(SettingError, match="class Config has no setting 'layers': is it misspelt"):
+        lesson(lambda config: config.layers)(Config())
+    with pytest.raises(AttributeError, match="'int' object has no attribute 'units'"):
+        lesson(lambda config: config.seed.units)(Config())
+
+
+def test_who_handles_ctrl_c_already_goes_on_to(tmp_path):
+    def theirs(number, frame):
+        pass
+
+    signal.signal(signal.SIGINT, theirs)
+    lesson(lambda config: run_folder.open_run("script.py", config))(Config(output=tmp_path))
+    assert signal.getsignal(signal.SIGINT) is theirs

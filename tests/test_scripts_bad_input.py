@@ -1,6 +1,5 @@
 """Bad input: every script ends with one message and an exit code, and writes nothing."""
 
-import re
 from pathlib import Path
 
 import common  # noqa: F401
@@ -26,25 +25,13 @@ CASES = [  # all lessons take these paths; lesson 1 alone takes all, the others 
     ("--predict", 2, "--predict: name at least one picture"),
     ("--predict x.png", 2, "no trained network in runs/classic"),
     ("--predict x.png --model none.keras", 1, "none.keras is no file"),
+    ("--predict x.png --model a_file", 1, "a_file is not a network that Keras can read"),
     ("--predict x.png --seen seen.pdf", 2, "--seen seen.pdf: the name must end in .png"),
     ("--draw", 2, "there is no trained network in runs/classic"),
     ("--draw --predict x.png", 2, "--predict, --draw and --compare: one at a time"),
     ("--draw --seen seen.png", 2, "--seen goes with --predict"),
     ("--model model.keras", 2, "--model goes with --predict or --draw"),
 ]
-
-
-def assert_refused(script, arguments, code, message, folder, monkeypatch, capfd):
-    monkeypatch.chdir(folder)
-    Path("a_file").touch()
-    before = list(folder.iterdir())
-    assert run_in_process(script, arguments, monkeypatch) == code
-    printed = capfd.readouterr()
-    assert message in printed.err
-    assert printed.err.startswith("╭") or printed.err.count("\n") == 1
-    assert "Traceback" not in printed.err
-    assert printed.out == ""
-    assert list(folder.iterdir()) == before
 
 
 @pytest.mark.parametrize(
@@ -54,21 +41,12 @@ def assert_refused(script, arguments, code, message, folder, monkeypatch, capfd)
 def test_bad_input_ends_with_one_message(
     script, arguments, code, message, tmp_path, monkeypatch, capfd
 ):
-    script = ROOT / f"{script}.py"
-    assert_refused(script, arguments.split(), code, message, tmp_path, monkeypatch, capfd)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        (r"units: PositiveInt = \d+", "unit: PositiveInt = 3", "no setting 'units'"),
-        (r"units: PositiveInt = \d+", "units: PositiveInt = 0", "greater than 0"),
-        (r'(cell: Literal.*) = "\w+"', r'\1 = "Foo"', "'SimpleRNN', 'GRU' or 'LSTM'"),
-    ],
-)
-def test_bad_settings_written_into_the_file(old, new, message, tmp_path, monkeypatch, capfd):
-    source, count = re.subn(old, new, (ROOT / "classic.py").read_text())
-    assert count == 1
-    script = tmp_path / "edited.py"
-    script.write_text(source)
-    assert_refused(script, ["--train-size", "200"], 2, message, tmp_path, monkeypatch, capfd)
+    monkeypatch.chdir(tmp_path)
+    Path("a_file").touch()
+    assert run_in_process(ROOT / f"{script}.py", arguments.split(), monkeypatch) == code
+    printed = capfd.readouterr()
+    assert message in printed.err
+    assert printed.err.startswith("╭") or printed.err.count("\n") == 1
+    assert "Traceback" not in printed.err
+    assert printed.out == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["a_file"]

@@ -1,9 +1,12 @@
-"""The scripts as modules, as a notebook uses them: what `main` returns, and runs that go on."""
+"""What `main` returns; runs that are interrupted, killed or cannot write, and go on."""
 
 import contextlib
 import importlib
 import json
+import re
+import shlex
 import signal
+import time
 from pathlib import Path
 
 import common
@@ -12,14 +15,14 @@ import keras
 import numpy as np
 import pytest
 from lessons import options, small
-from script_runs import assert_same_run, only_run, read_history, settings_of, start
+from script_runs import assert_same_run, only_run, read_history, run_in_process, start
 
 from support import ctc, report, training
 
 pytestmark = pytest.mark.slow
 TINY = {"train_size": 72, "test_size": 20, "epochs": 3, "batch_size": 24}
 MORE = {
-    "classic": {},
+    "classic": {"train_size": 1000, "batch_size": 16, "dropout": 0.2},
     "seq_labelling": {"beam_width": 7},
     "variable_length_seq": {"beam_width": 7, "dropout": 0.2},
     "standardize": {"scaling": "unit"},
@@ -144,10 +147,10 @@ def test_jax_goes_on_where_tensorflow_is_broken_and_tensorflow_reads_the_same(
     pytest.importorskip("jax", reason="no jax is installed: see README.md")
     script = "variable_length_seq"
     # With JAX a wide search takes long, and each length of strips is compiled anew.
-    settings = MORE[script] | {"beam_width": 1, "buckets": False}
+    settings = TINY | MORE[script] | {"beam_width": 1, "buckets": False}
     folder = interrupted(call, script, monkeypatch, 4, output=tmp_path / "runs", **settings)
     (began,) = read_history(folder)
-    arguments = options(script, **TINY | settings, resume=folder)
+    arguments = options(script, **settings, resume=folder)
     (tmp_path / "tensorflow.py").write_text("raise ImportError('no library')")
     broken = {"PYTHONPATH": str(tmp_path), "KERAS_HOME": str(tmp_path), "KERAS_BACKEND": ""}
     printed, errors = start(script, arguments, data, tmp_path / "runs", **broken).communicate()
@@ -157,10 +160,83 @@ def test_jax_goes_on_where_tensorflow_is_broken_and_tensorflow_reads_the_same(
     history = read_history(folder)
     np.testing.assert_array_equal(history[0], began)
     assert history[-1, 2] < history[0, 2]  # the loss
-    module = importlib.import_module(script)
-    *_, test = module.load_data(module.Config(**settings_of(folder)))
+    *_, test = importlib.import_module(script).load_data(small(script, **settings, data=data))
     logits = keras.saving.load_model(folder / "model.keras").predict(test.x, verbose=0)
     metrics = json.loads((folder / "metrics.json").read_text())
     assert float(keras.losses.CTC()(test.y, logits)) == pytest.approx(
         metrics["test_loss"], rel=1e-4
     )
+
+
+# -- in a process of its own ------------------------------------------------------------------
+
+
+of_lesson_1 = pytest.mark.parametrize("first", ["classic"], indirect=True)
+
+
+def start_lesson_1(data, output, code="", **environment):
+    arguments = options("classic", **TINY | MORE["classic"])
+    return start("classic", arguments, data, output, code, **environment)
+
+
+@of_lesson_1
+def test_ctrl_c_ends_in_one_line_with_the_command_that_goes_on(first, data, tmp_path, monkeypatch):
+    process = start_lesson_1(data, tmp_path / "runs")
+    while not process.stdout.readline().startswith("Epoch 2/"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    begin = time.monotonic()
+    _, errors = process.communicate()
+    assert time.monotonic() - begin < 10  # beside other tests
+    assert process.returncode == 130
+    folder = only_run(tmp_path / "runs")
+    assert re.fullmatch(r"\ninterrupted; to go on: python .*\n", errors)
+    keras.saving.load_model(folder / "model.keras")
+    assert (folder / "history.csv").read_text().startswith("epoch,accuracy,loss,val_accuracy,")
+    command = shlex.split(errors.split("to go on: ")[1])
+    assert command[-2:] == ["--resume", str(folder)]
+    assert run_in_process(command[1], command[2:], monkeypatch) == 0
+    assert_same_run(first[2], folder)
+
+
+KILL = """
+import os, signal
+replace, left = os.replace, 2
+def kill_or_replace(source, target):
+    global left
+    left -= str(target).endswith("checkpoint.keras")
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+os.replace = kill_or_replace
+"""
+
+
+@of_lesson_1
+def test_kill_9_while_the_checkpoint_is_saved(first, call, data, tmp_path, capsys):
+    process = start_lesson_1(data, tmp_path / "runs", code=KILL)
+    _, errors = process.communicate()
+    assert process.returncode == -signal.SIGKILL, errors
+    folder = only_run(tmp_path / "runs")
+    call("classic", output=tmp_path / "runs", resume=folder)
+    printed = capsys.readouterr().out
+    assert "Epoch 2/3" in printed
+    assert "Epoch 1/3" not in printed
+    assert_same_run(first[2], folder)
+
+
+FULL = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))"
+
+
+def test_a_full_disk_is_one_line_and_no_half_file(data, tmp_path):
+    """A limit on the size of files stands for a full disk: the network does not fit.
+
+    Nor would what JAX compiles, which it must not keep then: other tests would read half of it.
+    """
+    process = start_lesson_1(data, tmp_path / "runs", FULL, JAX_ENABLE_COMPILATION_CACHE="false")
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert errors.count("\n") == 1
+    assert "can't be written" in errors
+    written = sorted(path.name for path in only_run(tmp_path / "runs").iterdir())
+    assert written == ["config.json", "versions.json"]

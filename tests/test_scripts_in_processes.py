@@ -97,26 +97,21 @@ def runs(data, tmp_path_factory):
     return only_run(outputs[0]), only_run(outputs[1]), said
 
 
-def test_two_processes_end_with_the_same_weights(runs):
-    *_, (first, second, _) = runs
-    assert re.fullmatch(r"weights \w{64}\n", first[1])
-    assert first[1] == second[1]
-
-
 def test_only_the_first_process_prints(runs):
     two, _, ((first, _), (second, _), (one, errors)) = runs
     assert second == errors == ""
     greeting, *lines = first.splitlines()
     assert greeting == "waiting for the other processes, 2 in all"
-    assert [len(line.split()) for line in lines[:20]] == [
-        len(line.split()) for line in one.splitlines()[:20]
-    ]
+    for line, same in zip(lines[:20], one.splitlines()[:20], strict=True):
+        assert len(line.split()) == len(same.split())
     assert lines[-1] == f"wrote {two}"
 
 
-def test_two_processes_train_as_one_does(runs):
+def test_two_processes_train_as_one_does_and_have_the_same_weights(runs):
     """Sums are taken in another order, which a few steps hardly show; dropout draws the same."""
-    two, one, _ = runs
+    two, one, ((_, first), (_, second), _) = runs
+    assert re.fullmatch(r"weights \w{64}\n", first)
+    assert first == second
     names = [sorted(path.name for path in run.iterdir()) for run in (two, one)]
     assert names[0] == names[1]
     np.testing.assert_allclose(read_history(two), read_history(one), rtol=1e-3, atol=0.011)
@@ -125,7 +120,7 @@ def test_two_processes_train_as_one_does(runs):
     assert metrics[0]["test_loss"] == pytest.approx(metrics[1]["test_loss"], rel=1e-3)
 
 
-def test_several_devices_of_one_process_share_the_batches(data, tmp_path, monkeypatch):
+def test_several_devices_of_one_process_share_the_batches(data, tmp_path):
     """As the GPUs of a machine do; with a layer that has statistics, and with TensorBoard."""
     arguments = options("standardize", scaling="standardized", epochs=2, batch_size=60)
     histories = []
@@ -177,19 +172,16 @@ def test_when_a_process_dies_the_other_ends_and_the_run_can_be_resumed(
 
 def test_no_process_waits_for_ever(data, tmp_path):
     """JAX would end it after five minutes, with a dump."""
-    code = "from support import processes\nprocesses.LONGEST_WAIT = 3.0"
-    waiting = [
-        start(tmp_path / "runs", data, variables=(free_address(), "2", index), code=code)
-        for index in "01"
-    ]
-    for process, said in zip(
-        waiting, ("waiting for the other processes, 2 in all\n", ""), strict=True
-    ):
+    code, output = "from support import processes\nprocesses.LONGEST_WAIT = 3.0", tmp_path / "runs"
+    variables = [(free_address(), "2", index) for index in "01"]
+    waiting = [start(output, data, variables=values, code=code) for values in variables]
+    greetings = "waiting for the other processes, 2 in all\n", ""
+    for process, greeting in zip(waiting, greetings, strict=True):
         printed, errors = process.communicate(timeout=60)
-        assert printed == said
+        assert printed == greeting
         assert errors == "not all 2 processes came in 3 seconds: start all, or none\n"
         assert process.returncode == 1
-    assert not (tmp_path / "runs").exists()
+    assert not output.exists()
 
 
 def test_nor_for_one_that_is_there_and_does_nothing(data, tmp_path):

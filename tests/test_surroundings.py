@@ -42,10 +42,11 @@ def test_a_broken_tensorflow_is_one_line(kind, tmp_path):
 
 def test_a_program_without_a_console(tmp_path, monkeypatch):
     """As an editor on Windows starts one: stdout is None, or descriptors 1 and 2 are closed."""
+    done = tmp_path / "done"
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", None)
         with common.hold_back_output():
-            done = tmp_path / "done"
+            pass
     run(ROOT, "-c", f"import os; os.close(1); os.close(2); import common; open({str(done)!r}, 'w')")
     assert done.exists()
 
