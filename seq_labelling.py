@@ -63,7 +63,7 @@ class Config(RunConfig):
     units: PositiveInt = 128  # numbers in the state of each recurrent layer and direction
     depth: PositiveInt = 2  # number of recurrent layers, one on top of the other
     bidirectional: bool = True  # read the strip in both directions
-    columns: PositiveInt = 4  # number of columns of the strip that make one step
+    columns: PositiveInt = 7  # number of columns of the strip that make one step
     dropout: BelowOne = 0.0  # share of each recurrent layer's outputs dropped in training
     # Training and test
     epochs: PositiveInt = 7  # times that the network sees every training digit
