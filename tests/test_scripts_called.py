@@ -120,7 +120,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(first, call, tmp_path, monke
     assert_same_run(whole, folder)
 
 
-@pytest.mark.parametrize(("where", "left", "done"), [("train", 4, 1), ("test", 3, 3)])
+@pytest.mark.parametrize(("where", "left", "done"), [("train", 70, 1), ("test", 3, 3)])
 def test_ctrl_c_that_keras_drops_ends_the_training(where, left, done, call, tmp_path, monkeypatch):
     """Keras drops every exception while it reads the figures of a batch, or of the validation."""
     event = f"on_{where}_batch_end"
