@@ -183,7 +183,7 @@ def open_pad(*, model: Path | None, runs: Path, folder: Path) -> None:
     """
     from matplotlib import pyplot  # it chooses how to open a window, so only where one is wanted
 
-    reader = predict.load_reader(model or predict.newest_model(runs))
+    reader = predict.Reader(model or predict.newest_model(runs))
     figure = None
     with contextlib.suppress(ImportError), matplotlib.rc_context({"toolbar": "None"}):
         figure = pyplot.figure("write, and the network answers")

@@ -1,12 +1,10 @@
 """How one's own pictures are brought to the form of MNIST, and read."""
 
-import functools
 import glob
 import pickle
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import common
 
@@ -22,23 +20,94 @@ FEWEST_PICTURES = 15  # of which 12 are to train on
 MOST_SEEN = 120  # pictures that --seen shows; it would take minutes to lay out many more
 
 
-class Reader(NamedTuple):
-    """A network of the lessons, to read one digit or a line of them.
+class Reader:
+    """A trained network of the lessons, to read one digit or a line of them.
 
     Attributes:
-        to_image: makes an image for the network of ink, see `find_ink`.
-        predict: reads such an image; see `predict_digit` and `predict_labels`.
         columns: of a line of digits that make one step; None: it reads one digit, row by row.
     """
 
-    to_image: Callable[[np.ndarray], np.ndarray]
-    predict: Callable[[np.ndarray], tuple[str, float, np.ndarray]]
-    columns: int | None
+    columns = None
+
+    def __init__(self, path: Path) -> None:
+        """Load the network.
+
+        Raises:
+            DataError: the file is not such a network.
+        """
+        network = saved.load(path)
+        names = [layer.name for layer in network.layers]
+        if "logits" not in names or len(network.input_shape) != 3:
+            raise common.DataError(f"{path} is not a network of these scripts")
+        height, self.size = network.input_shape[1:]
+        if "steps" in names:
+            self.columns = network.get_layer("steps").output.shape[-1] // self.size
+            self.network = for_any_length(network)
+        elif height == self.size:
+            self.network = for_every_row(network)
+        else:
+            raise common.DataError(
+                f"{path} reads images of {height} x {self.size}, but pictures are brought to a "
+                f"square"
+            )
 
     def read(self, ink: np.ndarray) -> tuple[np.ndarray, str, float, np.ndarray]:
-        """Read ink; return the image that the network saw, and what `predict` returns."""
-        image = self.to_image(ink)
+        """Read ink, see `find_ink`; return the image that the network saw, and its answer.
+
+        The answer: the digit, or the labels of a line; its probability; the probabilities of all
+        classes: (steps, classes) of a line; (height, classes) of a digit, after every row, or
+        (1, classes), if the network does not say them.
+        """
+        image = (to_strip if self.columns else to_digit)(ink, self.size)
         return image, *self.predict(image)
+
+    def predict(self, image: np.ndarray) -> tuple[str, float, np.ndarray]:
+        """Read an image (height, width); return the answer, see `read`."""
+        if self.columns:
+            image = np.pad(image.T, ((0, -image.shape[1] % self.columns), (0, 0)))
+        logits = self.network.predict_on_batch(image[None])
+        probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+        probabilities = probabilities.reshape(-1, probabilities.shape[-1])
+        if not self.columns:
+            last = probabilities[-1]
+            return str(last.argmax()), float(last.max()), probabilities
+        reading = keras.ops.convert_to_numpy(ctc.read_labels(logits))
+        labels = ctc.spell(reading[0]) or "nothing"
+        return labels, float(ctc.confidences(reading, logits)[0]), probabilities
+
+
+def for_any_length(network: keras.Model) -> keras.Model:
+    """Return a labeller that reads strips of any length; both share their layers."""
+    if network.input_shape[1] is None:
+        return network
+    pixels = keras.Input((None, network.input_shape[2]), dtype=network.inputs[0].dtype)
+    return keras.models.clone_model(
+        network,
+        input_tensors=keras.tree.map_structure(lambda _: pixels, network.input),
+        clone_function=lambda layer: layer,
+    )
+
+
+def for_every_row(network: keras.Model) -> keras.Model:
+    """Return a classifier that answers after every row, where it can: it reads in one direction.
+
+    Args:
+        network: must not be used any more, because both share their layers.
+    """
+    alike = (
+        keras.layers.InputLayer,
+        keras.layers.Rescaling,
+        keras.layers.Normalization,
+        keras.layers.RNN,
+        keras.layers.Dropout,
+        keras.layers.Dense,
+    )
+    if not all(isinstance(layer, alike) for layer in network.layers):
+        return network  # a layer that may take all rows together
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.RNN):
+            layer.return_sequences = True
+    return keras.models.clone_model(network, clone_function=lambda layer: layer)
 
 
 def print_predictions(
@@ -63,7 +132,7 @@ def print_predictions(
         raise common.SettingError("--predict: name at least one picture")
     if seen and seen.suffix.lower() != ".png":
         raise common.SettingError(f"--seen {seen}: the name must end in .png")
-    reader = load_reader(model or newest_model(runs))
+    reader = Reader(model or newest_model(runs))
     images, captions = [], []
     pictures = [path for name in pictures for path in _expanded(name)]
     for picture in pictures:
@@ -90,29 +159,6 @@ def _expanded(name: Path) -> list[Path]:
     return [Path(path) for path in sorted(glob.glob(str(name)))] or [name]
 
 
-def load_reader(path: Path) -> Reader:
-    """Load a network of the lessons.
-
-    Raises:
-        DataError: the file is not such a network.
-    """
-    network = saved.load(path)
-    names = [layer.name for layer in network.layers]
-    if "logits" not in names or len(network.input_shape) != 3:
-        raise common.DataError(f"{path} is not a network of these scripts")
-    height, size = network.input_shape[1:]
-    if "steps" in names:
-        read = functools.partial(predict_labels, for_any_length(network))
-        columns = network.get_layer("steps").output.shape[-1] // size
-        return Reader(functools.partial(to_strip, size=size), read, columns)
-    if height != size:
-        raise common.DataError(
-            f"{path} reads images of {height} x {size}, but pictures are brought to a square"
-        )
-    read = functools.partial(predict_digit, for_every_row(network))
-    return Reader(functools.partial(to_digit, size=size), read, columns=None)
-
-
 def newest_model(folder: Path) -> Path:
     """Find the newest model.keras in the runs of a script."""
     models = [*folder.glob("*/model.keras"), *folder.glob("*/*/model.keras")]
@@ -121,72 +167,6 @@ def newest_model(folder: Path) -> Path:
             f"there is no trained network in {folder}: train one, or give --model"
         )
     return max(models, key=lambda path: path.stat().st_mtime)
-
-
-def for_every_row(network: keras.Model) -> keras.Model:
-    """Return a classifier that answers after every row, where it can: it reads in one direction.
-
-    Args:
-        network: must not be used any more, because both share their layers.
-    """
-    alike = (
-        keras.layers.InputLayer,
-        keras.layers.Rescaling,
-        keras.layers.Normalization,
-        keras.layers.RNN,
-        keras.layers.Dropout,
-        keras.layers.Dense,
-    )
-    if not all(isinstance(layer, alike) for layer in network.layers):
-        return network  # a layer that may take all rows together
-
-    def after_every_row(layer: keras.Layer) -> keras.Layer:
-        if isinstance(layer, keras.layers.RNN):
-            layer.return_sequences = True
-        return layer
-
-    return keras.models.clone_model(network, clone_function=after_every_row)
-
-
-def predict_digit(network: keras.Model, image: np.ndarray) -> tuple[str, float, np.ndarray]:
-    """Read one digit from an image (height, width).
-
-    Returns:
-        The digit; its probability; the probabilities of all, (1, classes), or, if the network says
-        them, after every row, (height, classes).
-    """
-    logits = network.predict_on_batch(image[None])
-    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
-    probabilities = probabilities.reshape(-1, probabilities.shape[-1])
-    last = probabilities[-1]
-    return str(last.argmax()), float(last.max()), probabilities
-
-
-def for_any_length(network: keras.Model) -> keras.Model:
-    """Return a labeller with the same weights that reads strips of any length."""
-    if network.input_shape[1] is None:
-        return network
-    pixels = keras.Input((None, network.input_shape[2]), dtype=network.inputs[0].dtype)
-    copy = keras.models.clone_model(
-        network, input_tensors=keras.tree.map_structure(lambda _: pixels, network.input)
-    )
-    copy.set_weights(network.get_weights())
-    return copy
-
-
-def predict_labels(network: keras.Model, image: np.ndarray) -> tuple[str, float, np.ndarray]:
-    """Read the labels of a strip (height, width).
-
-    Returns:
-        The labels; their probability; that of every class at each step, (steps, classes).
-    """
-    columns = network.get_layer("steps").output.shape[-1] // image.shape[0]
-    strip = np.pad(image.T, ((0, -image.shape[1] % columns), (0, 0)))
-    logits = network.predict_on_batch(strip[None])
-    reading = keras.ops.convert_to_numpy(ctc.read_labels(logits))
-    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))[0]
-    labels = ctc.spell(reading[0]) or "nothing"
-    return labels, float(ctc.confidences(reading, logits)[0]), probabilities
 
 
 def collect_digits(folder: str | Path, path: str | Path) -> None:
@@ -321,24 +301,19 @@ def to_digit(ink: np.ndarray, size: int = 28) -> np.ndarray:
     Source: Y. LeCun, C. Cortes and C. Burges, The MNIST database of handwritten digits.
     """
     digit = _scaled(ink, round(size * INK_SHARE) / max(ink.shape))
-    image = np.zeros((size, size), np.uint8)
-    top, left = (
-        int(np.clip(round(size / 2 - centre), 0, size - length))
-        for centre, length in zip(_centre_of_mass(digit), digit.shape, strict=True)
-    )
-    image[top : top + digit.shape[0], left : left + digit.shape[1]] = digit
-    return image
+    return np.pad(digit, [_margins(digit.sum(axis=axis), size) for axis in (1, 0)])
 
 
 def to_strip(ink: np.ndarray, size: int = 28) -> np.ndarray:
     """Bring the ink of a line of digits to the form of a strip, uint8, (size, any width)."""
     # Each digit was centred alone, so that a line of them is a little higher than one.
     line = _scaled(ink, round(size * INK_SHARE * 1.1) / ink.shape[0])
-    top = int(np.clip(round(size / 2 - _centre_of_mass(line)[0]), 0, size - line.shape[0]))
     margin = round(size * (1 - INK_SHARE) / 2)
-    return np.pad(line, ((top, size - line.shape[0] - top), (margin, margin)))
+    return np.pad(line, [_margins(line.sum(axis=1), size), (margin, margin)])
 
 
-def _centre_of_mass(image: np.ndarray) -> tuple[float, float]:
-    y, x = np.indices(image.shape)
-    return float((y * image).sum() / image.sum()), float((x * image).sum() / image.sum())
+def _margins(mass: np.ndarray, size: int) -> tuple[int, int]:
+    """What to add before and after a mass (length,) to bring its centre to the middle of `size`."""
+    centre = np.average(np.arange(len(mass)), weights=mass)
+    before = int(np.clip(round(size / 2 - centre), 0, size - len(mass)))
+    return before, size - len(mass) - before

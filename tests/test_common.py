@@ -4,6 +4,7 @@ import contextlib
 import gc
 import gzip
 import importlib
+import io
 import lzma
 import os
 import pickle
@@ -61,20 +62,6 @@ def test_after_a_file_is_loaded_or_refused_garbage_is_collected_as_before(conten
     assert gc.isenabled()
 
 
-@pytest.fixture
-def only(tmp_path, monkeypatch):
-    """Pretend that of all backends only some are installed, and that Keras's folder is another."""
-
-    def only(installed, variable, keras_json=""):
-        monkeypatch.setattr(common, "find_spec", lambda name: name in installed.split())
-        monkeypatch.setenv("KERAS_BACKEND", variable)
-        monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-        if keras_json:
-            (tmp_path / "keras.json").write_text(keras_json)
-
-    return only
-
-
 @pytest.mark.parametrize(
     ("variable", "keras_json", "installed", "chosen"),
     [
@@ -83,25 +70,26 @@ def only(tmp_path, monkeypatch):
         ("", '{"backend": "tensorflow"}', "jax", "jax"),  # as Keras writes it unasked
         ("", '{"backend": "jax"}', "tensorflow", "tensorflow"),
         ("", '{"backend": "torch"}', "tensorflow jax torch", "torch"),
-        ("", "", "tensorflow jax", "tensorflow"),  # no such file
         ("", '{"backend": "numpy"}', "tensorflow numpy", "tensorflow"),  # it cannot train
+        ("", "", "tensorflow jax", "tensorflow"),  # there is no such file
         *(("", damaged, "jax", "jax") for damaged in ("{", "[]", "{}", '{"backend": null}')),
+        *((variable, "", "torch numpy", None) for variable in ("", "jax", "numpy")),
     ],
 )
-def test_the_backend_is_one_that_is_installed(variable, keras_json, installed, chosen, only):
-    only(installed, variable, keras_json)
-    common.choose_backend()
-    assert os.environ["KERAS_BACKEND"] == chosen
-
-
-@pytest.mark.parametrize("variable", ["", "jax", "numpy"])
-def test_a_backend_that_is_missing_is_one_line(variable, only, capsys):
-    only("torch numpy", variable)
-    with pytest.raises(SystemExit, match="2"):
+def test_the_backend_is_one_that_is_installed_or_one_line_says_which_is_missing(
+    variable, keras_json, installed, chosen, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(common, "find_spec", lambda name: name in installed.split())
+    monkeypatch.setenv("KERAS_BACKEND", variable)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    if keras_json:
+        (tmp_path / "keras.json").write_text(keras_json)
+    with contextlib.nullcontext() if chosen else pytest.raises(SystemExit, match="2"):
         common.choose_backend()
+    assert os.environ["KERAS_BACKEND"] == (chosen or variable)
     wanted = variable or "tensorflow or jax"
-    message = f"{wanted} is not installed, or cannot train: see README.md\n"
-    assert capsys.readouterr().err == message
+    missing = f"{wanted} is not installed, or cannot train: see README.md\n"
+    assert capsys.readouterr().err == ("" if chosen else missing)
 
 
 def test_one_cycle_climbs_and_falls():
@@ -259,3 +247,8 @@ def test_what_unfolds_without_end_is_refused_early(limit, content, message, tmp_
     monkeypatch.setattr(common, limit, 2**20)
     with pytest.raises(DataError, match=message):
         digits.load_mnist(write(tmp_path / "d.pkl", content))
+
+
+def test_a_file_as_large_as_is_taken_is_read(monkeypatch):
+    monkeypatch.setattr(common, "LARGEST_DATA", len(LONG))
+    assert common.load_pickle(io.BytesIO(LONG)) == bytes(2**24)

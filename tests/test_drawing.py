@@ -29,7 +29,7 @@ of_a_digit = pytest.mark.parametrize("opened", ["one direction"], indirect=True)
 
 def new_pad(model, folder):
     """A pad on a canvas without a window."""
-    return drawing.Pad(FigureCanvasAgg(Figure()).figure, predict.load_reader(model), folder)
+    return drawing.Pad(FigureCanvasAgg(Figure()).figure, predict.Reader(model), folder)
 
 
 def mouse(pad, event, axes, point):

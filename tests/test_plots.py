@@ -63,28 +63,24 @@ def test_each_class_has_its_curve_over_the_place_of_its_step(tmp_path, drawn):
         np.testing.assert_allclose(points[:, 1], probabilities[0, :, label])
 
 
-def curves_of(figure):
-    return {
-        axes.get_ylabel(): {line.get_label(): line.get_ydata().tolist() for line in axes.lines}
-        for axes in figure.axes
-    }
-
-
-def test_curves_of_training_and_validation_share_a_panel(tmp_path, drawn):
-    history = {"loss": [3.0, 2.0], "val_loss": [3.5, 2.5], "val_label_error_rate": [0.5, 0.25]}
-    plots.learning_curves(history, tmp_path / "curves.png")
-    assert curves_of(drawn[0]) == {
+def test_each_panel_has_the_curves_of_a_figure(tmp_path, drawn):
+    raw, unit = {"loss": [3.0, 2.0], "val_loss": [3.5, 2.5]}, {"loss": [4.0], "val_loss": [5.0]}
+    plots.learning_curves(raw | {"val_label_error_rate": [0.5, 0.25]}, tmp_path / "alone.png")
+    plots.comparison({"a$^$": raw, "unit": unit}, tmp_path / "compared.png")
+    alone, compared = (
+        {
+            axes.get_ylabel(): {line.get_label(): line.get_ydata().tolist() for line in axes.lines}
+            for axes in figure.axes
+        }
+        for figure in drawn
+    )
+    assert alone == {
         "loss": {"training": [3.0, 2.0], "validation": [3.5, 2.5]},
         "label error rate": {"training": [], "validation": [0.5, 0.25]},
     }
-
-
-def test_a_comparison_has_a_panel_for_each_figure(tmp_path, drawn):
-    raw, unit = {"loss": [3.0], "val_loss": [4.0]}, {"loss": [1.0], "val_loss": [2.0]}
-    plots.comparison({"a$^$": raw, "unit": unit}, tmp_path / "curves.png")
-    assert curves_of(drawn[0]) == {
-        "training loss": {"a$^$": [3.0], "unit": [1.0]},
-        "validation loss": {"a$^$": [4.0], "unit": [2.0]},
+    assert compared == {
+        "training loss": {"a$^$": [3.0, 2.0], "unit": [4.0]},
+        "validation loss": {"a$^$": [3.5, 2.5], "unit": [5.0]},
     }
 
 

@@ -93,7 +93,7 @@ def test_a_classifier_of_one_direction_is_asked_after_every_row(scaling, mnist, 
     )
     last_row.save(path)
     every_row.load_weights(path)
-    digit, probability, probabilities = predict.load_reader(path).predict(mnist.x[0])
+    digit, probability, probabilities = predict.Reader(path).predict(mnist.x[0])
     expected = keras.ops.softmax(every_row.predict_on_batch(mnist.x[:1]))
     np.testing.assert_allclose(probabilities, np.asarray(expected)[0], atol=1e-6)
     assert (digit, probability) == (str(probabilities[-1].argmax()), probabilities[-1].max())
@@ -170,14 +170,15 @@ def test_strips_of_any_width(lesson, length, mnist, tmp_path, monkeypatch, capfd
     assert alike(strip, seen) > 0.6
 
 
-def test_a_network_for_one_length_reads_alike_at_another(mnist):
+def test_a_network_for_one_length_reads_alike_at_another(mnist, tmp_path):
     settings = {"bidirectional": True, "columns": 4}
     labeller, longer = (network("seq_labelling", T, **settings) for T in (140, 168))
     strip = strips.compose_strips(mnist, 5, 5, np.random.default_rng(0)).x[0]
     longer.set_weights(labeller.get_weights())
+    longer.save(tmp_path / "model.keras")
     logits = labeller.predict_on_batch(strip[None])
     expected = ctc.confidences(np.asarray(ctc.read_labels(logits)), logits)[0]
-    _, probability, probabilities = predict.predict_labels(predict.for_any_length(longer), strip.T)
+    _, probability, probabilities = predict.Reader(tmp_path / "model.keras").predict(strip.T)
     assert probabilities.shape == (35, 11)
     assert probability == pytest.approx(expected, rel=1e-4)
 
@@ -196,4 +197,4 @@ def test_a_network_of_others_is_refused(shape, name, message, tmp_path):
     )
     others.save(tmp_path / "model.keras")
     with pytest.raises(DataError, match=message):
-        predict.load_reader(tmp_path / "model.keras")
+        predict.Reader(tmp_path / "model.keras")
