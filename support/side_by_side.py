@@ -40,13 +40,14 @@ def load(folder: Path, like: FinishedRun | None = None) -> FinishedRun:
         SettingError: there is none, it is damaged, or it had another test than the run `like`.
     """
     figures, right, histories, seconds = {}, {}, {}, 0.0
-    tests = {like.test} if like else set()
+    another = common.SettingError(f"{folder}: name runs that were tested on the same examples")
     try:
         settings = json.loads((folder / "config.json").read_text())
         metrics = json.loads((folder / "metrics.json").read_text())
+        if like and settings["data_sha256"] != like.test[0]:  # to read all answers takes long
+            raise another
         parts = {"": metrics} if run_folder.SECONDS in metrics else metrics
-        same_data = not like or settings["data_sha256"] == like.test[0]
-        for part, values in parts.items() if same_data else ():  # to read all answers takes long
+        for part, values in parts.items():
             (figure,) = FIGURES.keys() & values.keys()
             name = part or FIGURES[figure]
             figures[name] = float(values[figure])
@@ -56,14 +57,15 @@ def load(folder: Path, like: FinishedRun | None = None) -> FinishedRun:
                 folder / part / "answers.csv", str, delimiter=",", skiprows=1, ndmin=2
             ).T
             right[name] = truth == answers
-            tests.add((settings["data_sha256"], *truth))
-        test, *other_tests = tests
+        test = (settings["data_sha256"], *truth)  # the same in all parts
+        if like and test != like.test:
+            raise another
+    except common.SettingError:
+        raise
     except Exception:  # whatever a missing or damaged file raises
         raise common.SettingError(
             f"{folder}: there is no finished run: it is missing, has not ended, or is damaged"
         ) from None
-    if other_tests or not same_data:
-        raise common.SettingError(f"{folder}: name runs that were tested on the same examples")
     return FinishedRun(folder, settings, test, seconds, figures, right, histories)
 
 
