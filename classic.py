@@ -57,7 +57,7 @@ class Config(RunConfig):
     # Data
     distortion: BelowOne = 0.2  # largest turn (in radians), stretch and slant (shares) of a digit
     shift: Pixels = 0.5  # largest move of a digit along each axis, in pixels
-    elastic: Pixels = 0.0  # standard deviation of the moves of parts of a digit, in pixels
+    elastic: Pixels = 0.0  # standard deviation of the moves of a digit's parts, in pixels
     # Network
     cell: Literal["SimpleRNN", "GRU", "LSTM"] = "GRU"  # kind of recurrent layer
     units: PositiveInt = 128  # length of the state of each recurrent layer

@@ -60,7 +60,7 @@ class Config(RunConfig):
     buckets: bool = True  # put strips of similar length into one batch, to pad less
     distortion: BelowOne = 0.15  # largest turn (in radians), stretch and slant (shares) of a digit
     shift: Pixels = 1.0  # largest move of a digit along each axis, in pixels
-    elastic: Pixels = 0.0  # standard deviation of the moves of parts of a digit, in pixels
+    elastic: Pixels = 0.0  # standard deviation of the moves of a digit's parts, in pixels
     # Network
     mask: bool = True  # tell the network which steps are padding, so that it skips them
     cell: Literal["SimpleRNN", "GRU", "LSTM"] = "GRU"  # kind of recurrent layer

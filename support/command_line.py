@@ -76,8 +76,8 @@ def one_message(resume: Path | None = None) -> Iterator[None]:
 def run(main: Callable, config_class: type[RunConfig], description: str) -> None:
     """Run a script: read its settings from the command line, and do what they ask for.
 
-    That is to call `main(config)`, or what --predict, --draw or --compare name in its place. An
-    error that the user can mend ends the script: see `one_message`.
+    It calls `main(config)`, or does what --predict, --draw or --compare say instead. An error that
+    the user can mend ends the script: see `one_message`.
 
     Args:
         description: what --help says of the script.

@@ -210,7 +210,7 @@ def single_labels(where: str, value: object) -> np.ndarray | None:
 
 
 def to_labels(where: str, value: object) -> np.ndarray:
-    """Make labels (n,) from such labels, a column (n, 1) or one-hot rows (n, classes).
+    """Make labels (n,) from labels (n,), a column (n, 1) or one-hot rows (n, classes).
 
     Other shapes stay as they are.
 

@@ -45,7 +45,7 @@ def load_digits(
 
 
 def load_mnist(path: Path = common.DATA_FILE) -> tuple[common.Examples, common.Examples]:
-    """Load the training digits, with those for validation, and the test digits, as in the file."""
+    """Load training digits, those for validation among them, and test digits, in file order."""
     *train, test = read_digits(path)
     return common.Examples(*map(np.concatenate, zip(*train, strict=True))), test
 

@@ -18,7 +18,7 @@ _call_of_keras = keras.layers.GRUCell.call
 
 
 def without_waste() -> None:
-    """From here on, if a TRIED Keras runs on TensorFlow, let every GRU use `_call`."""
+    """From here on, with TensorFlow and a version of Keras in TRIED, let every GRU use `_call`."""
     if keras.__version__ in TRIED and keras.backend.backend() == "tensorflow":
         keras.layers.GRUCell.call = _call
 

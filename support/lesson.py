@@ -11,7 +11,7 @@ from support.settings import RunConfig
 
 
 def lesson(main: Callable[[RunConfig], dict]) -> Callable[[RunConfig], dict]:
-    """Make `main(config)` begin with its seed, run on all devices, and restore Ctrl-C at the end.
+    """Make `main(config)` start from its seed, run on all devices, and restore Ctrl-C at the end.
 
     Whatever this process did before, the same seed repeats a run. If there are several devices,
     they share each batch. The decorated function raises, besides the errors of `main`:

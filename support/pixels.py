@@ -9,7 +9,7 @@ from common import DataError
 import numpy as np
 
 HAIR = 0.05  # how far beyond 0 and 1 resampling or rounding may have brought a pixel
-FAINTEST = 128  # the highest pixel of images from 0 to 255, and a light edge, is at least this
+FAINTEST = 128  # the highest pixel of images from 0 to 255 is at least this; so is a light edge
 
 
 def to_uint8(parts: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -51,7 +51,7 @@ def to_uint8(parts: dict[str, np.ndarray]) -> list[np.ndarray]:
 
 
 def _are_multiples_of_a_256th(parts: Iterable[np.ndarray]) -> bool:
-    """Tell whether pixels were divided by 256, as in some tutorials, not by 255 as in others."""
+    """Tell whether pixels were divided by 256, as in some tutorials, not by 255, as in others."""
     return all(
         np.array_equal(block * 256, np.rint(block * 256))
         for part in parts
@@ -81,7 +81,7 @@ def _rounded(pixels: np.ndarray, scale: int) -> np.ndarray:
 def light_on_dark(path: Path, parts: list[np.ndarray]) -> list[np.ndarray]:
     """Invert images that are dark on light, and print a line about it.
 
-    Dark on light are images of which more than half of the pixels at the edges are light.
+    Images are dark on light if more than half of the pixels at their edges are light.
 
     Args:
         path: file of the data set, for messages.

@@ -125,7 +125,7 @@ def newest_model(folder: Path) -> Path:
 
 
 def for_every_row(network: keras.Model) -> keras.Model:
-    """Return a classifier that answers after every row; the same, if it reads in both directions.
+    """Return a classifier that answers after every row, unless it reads in both directions.
 
     Args:
         network: must not be used afterwards, because both share their layers.
@@ -179,7 +179,7 @@ def predict_labels(network: keras.Model, image: np.ndarray) -> tuple[str, float,
     """Read the labels of a strip (height, width).
 
     Returns:
-        The labels, spelt, or "nothing"; their probability; that of every class at each step,
+        The labels as text, or "nothing"; their probability; that of every class at each step,
         (steps, classes).
     """
     columns = network.get_layer("steps").output.shape[-1] // image.shape[0]
@@ -338,7 +338,7 @@ def to_digit(ink: np.ndarray, size: int = 28) -> np.ndarray:
 
 def to_strip(ink: np.ndarray, size: int = 28) -> np.ndarray:
     """Bring the ink of a line of digits to the form of a strip, uint8, (size, any width)."""
-    # In training each digit is centred on its own, so a line is a little higher than one.
+    # In training each digit is centred on its own, so a line is a little higher than a digit.
     line = _scaled(ink, round(size * INK_SHARE * 1.1) / ink.shape[0])
     top = int(np.clip(round(size / 2 - _centre_of_mass(line)[0]), 0, size - line.shape[0]))
     margin = round(size * (1 - INK_SHARE) / 2)

@@ -36,7 +36,7 @@ def join(*, seed: int, output: Path, resume: Path | None) -> Iterator[dict[str, 
     KERAS_DISTRIBUTION_JOB_ADDRESSES, _NUM_PROCESSES and _PROCESS_ID are those of
     `keras.distribution.initialize`. Without them there is one process. The first of several is
     the one that a user sees: the others print nothing and write to a folder that is removed. If not
-    all come within LONGEST_WAIT, each ends with a message and exit code 1.
+    all join within LONGEST_WAIT, each ends with a message and exit code 1.
 
     Args:
         seed: that of the run.

@@ -42,8 +42,8 @@ def classifier(
         more: further figures for metrics.json.
 
     Returns:
-        All figures: these, the number of right answers and of all, with a reader the rows until an
-        answer is settled, and the seconds of training.
+        All figures: these, the number of right answers and of all, with a reader the mean number of
+        rows until an answer is settled, and the seconds of training.
     """
     logits = network.predict(test.x, batch_size=BATCH_SIZE, verbose=0)
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))

@@ -66,7 +66,7 @@ class Run:
     def restore(self, network: keras.Model, steps_per_epoch: int) -> None:
         """Bring a compiled network to where the checkpoint of the folder left it, if there is one.
 
-        The run takes over the epochs of the folder, their seconds, and whether it stopped early.
+        The run takes over the epochs saved there, their seconds, and whether it stopped early.
 
         Args:
             steps_per_epoch: number of weight updates in an epoch.

@@ -28,7 +28,7 @@ class RunConfig(
     resume: Path | None = None  # folder of an interrupted run to go on with
     predict: tuple[Path, ...] | None = None  # pictures to read instead of training
     draw: bool = False  # read what you write in a window instead of training
-    model: Path | None = None  # file of the network that --predict or --draw uses; None: the newest
+    model: Path | None = None  # network that --predict or --draw uses, a model.keras; None: newest
     seen: Path | None = None  # file for a picture of what the network saw, with --predict
     compare: tuple[Path, ...] | None = None  # folders of runs to set side by side; none named: all
 

@@ -124,7 +124,7 @@ def against_the_best(runs: Sequence[FinishedRun]) -> str:
 
     The best one read the most examples right; in lessons 2 and 3, the most whole strips, whatever
     the label error rate. In lesson 4, the last scaling is compared. The text is empty if no other
-    run has that figure. The more other runs there are, the further the best of them may be from the
+    run has this figure. The more other runs there are, the further the best of them may be from the
     last by chance, so the probability is multiplied by their number (C. E. Bonferroni).
     """
     last, name = runs[-1], list(runs[-1].figures)[-1]

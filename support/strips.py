@@ -1,7 +1,7 @@
 """Strips: sequences of digits, composed of images or loaded from a pickle of sequences.
 
 From images: training strips hold training digits only and are composed anew from a random
-generator, with each digit distorted and used at most once. Validation strips hold validation digits
+generator; each digit is used at most once, and distorted. Validation strips hold validation digits
 only, and test strips, at most 2,000, test digits only; both are composed once, in an order that no
 setting changes but the lengths.
 
@@ -53,8 +53,7 @@ def load_strips(
 
     Raises:
         DataError: the file holds neither digits nor sequences with enough steps for their labels.
-        SettingError: there are fewer strips than asked for, or `columns`, `shortest` or `longest`
-            is too large.
+        SettingError: there are too few strips; `columns`, `shortest` or `longest` is too large.
     """
     parts = data_files.load_parts(path)
     if any(part.labels is None for part in parts):

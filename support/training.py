@@ -95,8 +95,7 @@ def in_batches(examples: common.Examples, batch_size: int = 500) -> EpochBatches
     """Return batches of the same examples in the same order in every epoch, to validate or test.
 
     Args:
-        batch_size: number of examples in a batch, or a few fewer, so that the devices can divide
-            them.
+        batch_size: number of examples in a batch, lowered to a multiple of that of the devices.
     """
     batch_size -= batch_size % devices.count()
     return EpochBatches(lambda random: examples, batch_size=batch_size, seed=0)

@@ -58,7 +58,7 @@ COLUMNS: dict[str, tuple[str, Callable[[list], str]]] = {
 
 
 def value_of(metrics: dict[str, float | None], figure: str) -> float | None:
-    """Return a figure of metrics.json; the sequence accuracy is 1 less the sequence error rate."""
+    """Return a figure of metrics.json; the sequence accuracy is 1 minus the error rate."""
     if figure == "test_sequence_accuracy":
         return 1 - metrics["test_sequence_error_rate"]
     return metrics[figure]
