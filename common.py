@@ -211,7 +211,7 @@ def one_cycle(peak: float, *, steps: int, warmup: float) -> keras.optimizers.sch
     """Return a learning rate that climbs linearly to its peak and falls along a cosine to 0.
 
     Args:
-        peak: the highest learning rate; the first is a 25th of it.
+        peak: the highest learning rate; the first is a 25th of it, unless `warmup` is 0.
         steps: number of weight updates of the whole training.
         warmup: share of the steps in which the learning rate climbs.
 

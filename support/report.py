@@ -328,8 +328,8 @@ def compare(folders: Sequence[Path], parent: Path) -> None:
     for folder in dict.fromkeys(folder.resolve() for folder in folders if not folder.is_file()):
         runs.append(side_by_side.load(folder, *runs[:1]))
     if len(runs) < 2:
-        where = "named" if folders else f"with the same test in {parent}"
-        raise common.SettingError(f"--compare: {len(runs)} finished runs {where}, not two")
+        where = "after it" if folders else f"with the same test in {parent}"
+        raise common.SettingError(f"--compare needs two finished runs {where}, not {len(runs)}")
     runs.sort(key=lambda run: run.folder.name)
     _print_runs(runs)
     picture = parent / "comparison.png"
