@@ -1,4 +1,4 @@
-"""What everything stands on: a quiet start, errors, pickles loaded safely, model helpers."""
+"""What everything stands on: a quiet start, errors, seed, optimizer, pickles loaded safely."""
 
 import contextlib
 import faulthandler
@@ -21,10 +21,10 @@ from typing import BinaryIO, ClassVar, NamedTuple
 
 # The libraries read these when they are first imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# A recurrent network's many small operations are faster side by side than each split by threads.
+# A recurrent network's many small operations are faster side by side than each split among threads.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
-os.environ.pop("TF_USE_LEGACY_KERAS", None)  # set for other projects; TensorBoard needs Keras 3
+os.environ.pop("TF_USE_LEGACY_KERAS", None)  # it asks for Keras 2; TensorBoard needs Keras 3
 
 import numpy as np
 from pydantic import BaseModel
@@ -40,7 +40,7 @@ def hold_back_output() -> Iterator[None]:
     try:
         sys.stdout.flush()
         outputs = [os.dup(descriptor) for descriptor in (1, 2)]
-    except (AttributeError, OSError):  # a program without a console, as editors on Windows are
+    except (AttributeError, OSError):  # a program without a console, such as an editor on Windows
         yield
         return
     with tempfile.TemporaryFile() as held:
@@ -63,7 +63,7 @@ def hold_back_output() -> Iterator[None]:
 
 
 def one_line(error: Exception) -> str:
-    """Return the first line of an error's message, made printable: a file may put anything in."""
+    """Return the first line of an error's message, made printable: files may put anything in it."""
     first = f"{str(error)[:200]} ".splitlines()[0]
     return "".join(c if c.isprintable() else "?" for c in first).strip()
 
@@ -71,7 +71,7 @@ def one_line(error: Exception) -> str:
 class _NoTensorFlow:
     """Makes a broken TensorFlow look like a package that is not installed, to Keras too.
 
-    An entry None in sys.modules would not: Keras asks whether there is any entry.
+    An entry None in sys.modules would not: Keras only asks whether there is an entry.
     """
 
     def find_spec(self, name: str, *_: object) -> None:
@@ -80,13 +80,17 @@ class _NoTensorFlow:
 
 
 def import_tensorflow() -> str:
-    """Import TensorFlow, as Keras later does with any backend; return what is broken in it."""
+    """Import TensorFlow, as Keras does later with any backend; hide it from Keras if it is broken.
+
+    Returns:
+        What is broken, in one line; "" if nothing is, or if it is not installed.
+    """
     try:
         import tensorflow
 
         # Each network has functions of its own, so it is no fault that each is traced anew.
         tensorflow.get_logger().addFilter(lambda record: "retracing" not in record.getMessage())
-    except Exception as error:  # whatever is broken raises
+    except Exception as error:  # a broken package may raise anything
         if getattr(error, "name", None) == "tensorflow":
             return ""  # it is not installed
         sys.modules.pop("tensorflow", None)
@@ -98,8 +102,11 @@ def import_tensorflow() -> str:
 def choose_backend(broken: str = "") -> None:
     """Set KERAS_BACKEND, unless the user has set it, to the first backend that is installed.
 
-    First comes the one in keras.json, where Keras writes "tensorflow" by itself; then TensorFlow,
-    unless it is `broken`; then JAX.
+    First comes the one in keras.json, where Keras itself writes "tensorflow"; then TensorFlow; then
+    JAX. If there is none, or not the one that the user has set, end with a message and exit code 2.
+
+    Args:
+        broken: what `import_tensorflow` has returned; if it is not empty, TensorFlow is not chosen.
     """
     chosen = os.environ.get("KERAS_BACKEND")
     try:
@@ -121,7 +128,7 @@ def choose_backend(broken: str = "") -> None:
     os.environ["KERAS_BACKEND"] = installed[0]
 
 
-# A notebook names here what shows its pictures. If that is not installed, nothing could be drawn.
+# A notebook names in MPLBACKEND what shows its pictures: if that is missing, nothing can be drawn.
 shown_by = os.environ.get("MPLBACKEND", "")
 if shown_by.startswith("module://") and not find_spec(shown_by[9:].split(".")[0]):
     del os.environ["MPLBACKEND"]
@@ -132,7 +139,8 @@ with hold_back_output():
     import keras
 keras.config.set_floatx("float32")  # whatever keras.json says
 keras.config.set_image_data_format("channels_last")
-# From 3.16 on, a recurrent layer warns that it passes no mask on: lesson 3 gives one to each layer.
+# From Keras 3.16 on, a recurrent layer warns that it does not pass its mask on. That does no harm:
+# lesson 3 gives the mask to each layer.
 MASK_WARNING = (
     r"Layer .* \(of type (Bidirectional|SimpleRNN|GRU|LSTM)\) was passed an input with a mask"
 )
@@ -141,7 +149,7 @@ LAYOUT = "((x_train, y_train), (x_test, y_test))"  # of a data file
 DATA_FILE = Path(__file__).resolve().parent / "data" / "mnist.pkl.gz"
 LARGEST_DATA = 448 * 2**20  # bytes of a pickle after decompression; MNIST in float64 needs 439e6
 LONGEST_PROGRAM = 1_000_000  # instructions of a pickle; a sequence takes about 30
-LONGEST_LINE = 2**27  # bytes of an instruction written as a line of text, as protocol 0 does
+LONGEST_LINE = 2**27  # bytes of an instruction that is a line of text, as in protocol 0
 
 
 class SettingError(Exception):
@@ -153,7 +161,7 @@ class DataError(Exception):
 
 
 class RefusedContent(Exception):
-    """The content of a file, sound or not, is not accepted; the text says what it is."""
+    """Content of a file, sound or not, that is not accepted; the message says what it is."""
 
 
 class TrainingError(Exception):
@@ -161,7 +169,7 @@ class TrainingError(Exception):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C during the training, which can be resumed. The script ends with exit code 130."""
+    """Ctrl-C in a training; the message is the run's folder. The script ends with exit code 130."""
 
 
 class Examples(NamedTuple):
@@ -175,13 +183,13 @@ class Examples(NamedTuple):
 def written_beside(path: Path) -> Iterator[Path]:
     """Yield a path to write to; after the block, move what was written to the place of `path`.
 
-    So a crash or a full disk leaves the old file, or none, but never half a file.
+    So a crash or a full disk leaves the old file or none, but never half a file.
     """
     unfinished = path.with_name(f"unfinished_{path.name}")
     try:
         yield unfinished
         with unfinished.open("r+b") as file:  # Windows flushes only what it may write to
-            os.fsync(file.fileno())  # on the disk before its name, even in a power cut
+            os.fsync(file.fileno())  # a power cut must not leave the name without the content
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -190,7 +198,7 @@ def written_beside(path: Path) -> Iterator[Path]:
 def set_seed(seed: int) -> None:
     """Begin anew: whatever this process did before, the same seed repeats a run to the last bit."""
     distribution = keras.distribution.distribution()
-    keras.utils.clear_session()  # names of layers begin from 1 again
+    keras.utils.clear_session()  # layers are numbered from the beginning again
     keras.distribution.set_distribution(distribution)  # the devices stay
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow":
@@ -200,10 +208,11 @@ def set_seed(seed: int) -> None:
 
 
 def one_cycle(peak: float, *, steps: int, warmup: float) -> keras.optimizers.schedules.CosineDecay:
-    """Return a learning rate: linearly from a 25th of its peak to the peak, then by a cosine to 0.
+    """Return a learning rate that climbs linearly to its peak and falls along a cosine to 0.
 
     Args:
-        steps: weight updates of the whole training.
+        peak: the highest learning rate; the first is a 25th of it, unless `warmup` is 0.
+        steps: number of weight updates of the whole training.
         warmup: share of the steps in which the learning rate climbs.
 
     Source: L. N. Smith and N. Topin, Super-Convergence (2018), https://arxiv.org/abs/1708.07120
@@ -218,14 +227,14 @@ def one_cycle(peak: float, *, steps: int, warmup: float) -> keras.optimizers.sch
 
 
 def with_learning_rate(config: BaseModel, rates: dict[str, tuple[float, float]]) -> BaseModel:
-    """Return a lesson's settings with a learning rate: their own, or that of a table.
+    """Return a lesson's settings with a learning rate: their own, or else that of a table.
 
     Args:
-        rates: the highest rates of each optimizer: for GRU and LSTM, and for SimpleRNN. A constant
-            rate is a quarter of that.
+        rates: for each optimizer, the highest rate for GRU and LSTM, and that for SimpleRNN. A
+            constant schedule takes a quarter of it.
 
     Raises:
-        SettingError: patience may end the training early, but its schedule has a fixed end.
+        SettingError: patience may end the training early, but the schedule has a fixed end.
     """
     if config.patience and config.schedule != "constant":
         raise SettingError(
@@ -238,11 +247,14 @@ def with_learning_rate(config: BaseModel, rates: dict[str, tuple[float, float]])
 
 
 def optimizer(config: BaseModel, *, updates: int) -> keras.optimizers.Optimizer:
-    """Make the optimizer that the settings name; AdamW alone decays weights.
+    """Make the optimizer that the settings name; only AdamW decays weights.
 
     Muon makes the update of each weight matrix of the recurrent layers nearly orthogonal, so that
-    it learns equally in all directions. A GRU's two rows of biases are such a matrix too. All other
-    biases, and the layer named "logits", learn as with Adam.
+    the matrix changes about equally in all directions. A GRU's two rows of biases are such a matrix
+    too. All other biases, and the layer named "logits", learn as with Adam.
+
+    Args:
+        updates: number of weight updates of the whole training.
 
     Source: K. Jordan, Muon (2024), https://kellerjordan.github.io/posts/muon
     """
@@ -258,7 +270,7 @@ def optimizer(config: BaseModel, *, updates: int) -> keras.optimizers.Optimizer:
 # Pickles. A pickle is a program. This unpickler runs only the instructions that numbers, strings,
 # lists and arrays need, and calls nothing of NumPy: the names that NumPy writes into a pickle lead
 # to the stand-ins below, which make an array if its shape, type and bytes agree.
-# No message shows more than the beginning of a text: a list in a file can be endless to print.
+# Messages show only the beginning of a text, and no list: one in a file can be endless to print.
 
 
 class _PickledType:
@@ -276,7 +288,7 @@ class _PickledType:
 
 
 class PickledArray:
-    """Stand-in for numpy.ndarray, whose array is made once a pickle has said all of it."""
+    """Stand-in for numpy.ndarray; `array` is None until the pickle has given shape and content."""
 
     array = None
 
@@ -287,7 +299,7 @@ class PickledArray:
 def _pickled_array(
     shape: tuple, kind: _PickledType, by_column: bool, content: bytes | str | list
 ) -> np.ndarray | list:
-    """Make an array; one of objects becomes a list."""
+    """Make an array, or a list if it is one of objects."""
     if len(shape) > 9 or any(
         type(length) is not int or not 0 <= length < 2**40 for length in shape
     ):
@@ -306,14 +318,14 @@ def _pickled_array(
 def array_of(
     content: bytes, shape: tuple[int, ...], dtype: np.dtype, *, by_column: bool
 ) -> np.ndarray:
-    """Make an array of its bytes, in the byte order of this machine; ValueError if they differ."""
+    """Make an array of bytes, in this machine's byte order; ValueError if their number is wrong."""
     if len(content) != math.prod(shape) * dtype.itemsize:
         raise ValueError(f"shape {shape}, type {dtype}, but {len(content)} bytes")
     array = np.frombuffer(content, dtype).reshape(shape, order="F" if by_column else "C")
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-# By the names that NumPy had before version 2.
+# By the names of NumPy before version 2, into which `find_class` translates the newer ones.
 _STAND_INS = {
     ("numpy", "ndarray"): None,  # only ever named as an argument of _reconstruct
     ("numpy", "dtype"): _PickledType,
@@ -329,7 +341,7 @@ _STAND_INS = {
 
 
 class LimitedFile(io.RawIOBase):
-    """A file that can be read up to a number of bytes, so that no archive fills the memory."""
+    """A file that can be read up to LARGEST_DATA bytes, so that no archive fills the memory."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
@@ -348,7 +360,7 @@ class LimitedFile(io.RawIOBase):
 
 
 class _LimitedLines(io.BufferedReader):
-    """Reads lines up to a length, because decoding one takes several times its size."""
+    """Refuses long lines, because decoding a line takes several times its size in memory."""
 
     longest = LONGEST_LINE  # in bytes
 
@@ -368,7 +380,7 @@ _PLAIN_INSTRUCTIONS = """
 
 
 class _LimitedInstructions(dict):
-    """An instruction table that ends a program which is too long, so that none runs for long."""
+    """An instruction table that refuses a program of too many instructions: none runs for long."""
 
     left = LONGEST_PROGRAM
 
@@ -378,7 +390,7 @@ class _LimitedInstructions(dict):
             raise RefusedContent(
                 f"it has more than {LONGEST_PROGRAM:,} instructions: make one array of many numbers"
             )
-        # INT, LONG, FLOAT, PUT and GET read a number, in time with the square of its digits.
+        # INT, LONG, FLOAT, PUT and GET read a number: twice as many digits take four times as long.
         self.file.longest = 40 if code in b"ILFpg" else LONGEST_LINE
         return super().__getitem__(code)
 
@@ -391,13 +403,13 @@ class _LimitedInstructions(dict):
 
 
 # The unpickler written in Python: one can choose its instructions, and its memo is a dictionary,
-# where the one written in C allocates as many entries as the largest index that a file names.
+# whereas the one written in C allocates as many entries as the largest index that a file names.
 class _DataUnpickler(pickle._Unpickler):
     def __init__(self, file: _LimitedLines) -> None:
         super().__init__(file, encoding="latin1")
         self.dispatch = _LimitedInstructions(self.data_instructions)
         self.dispatch.file = file
-        self.globals_left = 1000  # each is written once, then taken from the memo
+        self.globals_left = 1000  # NumPy's pickles write each name once, then take it from the memo
         self.encoded_left = LARGEST_DATA
 
     def find_class(self, module: str, name: str) -> object:
@@ -414,9 +426,9 @@ class _DataUnpickler(pickle._Unpickler):
         return text.encode("latin1")
 
     def load_text(self) -> None:
-        """Read a line of text; bytes, in protocol 0, are characters up to 255."""
+        """Read a line of text; protocol 0 writes bytes as text too, as characters up to 255."""
         line = self.readline()[:-1]
-        if re.search(rb"\\(U|u(?!00))", line):  # one other would widen all the text in memory
+        if re.search(rb"\\(U|u(?!00))", line):  # one wider character would widen all
             raise RefusedContent("it holds text that is not latin1")
         self.append(str(line, "raw-unicode-escape"))
 
@@ -449,7 +461,7 @@ def data_errors(path: Path) -> Iterator[None]:
     except (IsADirectoryError, PermissionError) as error:
         raise DataError(f"{path} can't be read: {error.strerror}") from None
     except RefusedContent as error:
-        raise DataError(f"{path} is not taken: {one_line(error)}") from None
+        raise DataError(f"{path} is not accepted: {one_line(error)}") from None
     except Exception as error:  # a damaged byte can lead to any error
         reason = one_line(error) or "it ends too early"
         raise DataError(f"{path} is damaged ({type(error).__name__}: {reason})") from None
@@ -463,7 +475,7 @@ def load_pickle(file: BinaryIO) -> object:
 
     Raises:
         RefusedContent: it holds something that is not data.
-        Exception: it is damaged.
+        Exception: of any kind; it is damaged.
     """
     reader = _LimitedLines(LimitedFile(file))
     gc.disable()  # the collector would search the growing lists again and again
@@ -471,13 +483,13 @@ def load_pickle(file: BinaryIO) -> object:
         content = _DataUnpickler(reader).load()
     finally:
         gc.enable()
-    if reader.read(1):  # at its end an archive checks its checksum
+    if reader.read(1):  # an archive checks its checksum when its end is read
         raise ValueError("something follows after its end")
     return content
 
 
 def unpacked(path: Path) -> BinaryIO:
-    """Open a file to read what it holds, packed by gzip or xz or not, as its first bytes say."""
+    """Open a file to read what it holds; unpack it if it begins as gzip or xz files do."""
     with path.open("rb") as file:
         start = file.read(2)
     return {b"\x1f\x8b": gzip.open, b"\xfd7": lzma.open}.get(start, open)(path, "rb")

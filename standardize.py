@@ -2,10 +2,10 @@
 
 A network like that of lesson 1, classic.py, reads an image row by row, 28 timesteps of 28 features.
 Its first layer scales the pixels, (28, 28) to (28, 28); a recurrent layer hands its last state,
-112 numbers, to a dense layer, which gives ten logits. It is trained three times with the same seed
-and the same settings: on pixels as they are (0 to 255), on pixels from 0 to 1, and on standardized
-pixels, each column with mean 0 and variance 1 over all training images. TensorBoard shows the three
-training runs side by side.
+112 numbers, to a dense layer, which gives ten logits. The network is trained three times with the
+same seed and the same settings: on pixels as they are (0 to 255), on pixels from 0 to 1, and on
+standardized pixels, each column with mean 0 and variance 1 over all training images. TensorBoard
+shows the three training runs side by side.
 
     python standardize.py
     python standardize.py --optimizer Muon --scaling standardized
@@ -14,13 +14,13 @@ training runs side by side.
 With its default settings it gets 98.5% of the test images right where pixels are standardized,
 98.2% where they are from 0 to 1 and 87% where they are raw, after half a minute each on 2 cores.
 
-It prints each network, loss and accuracy of every epoch and test, ten answers beside the truth, and
-a table of all. It writes a folder runs/standardize/TIME with config.json, versions.json,
-metrics.json and learning_curves.png of all, and in it a folder for each scaling: model.keras, the
-network of the best epoch; history.csv, metrics.json and answers.csv, the numbers; config.json;
-checkpoint.keras; learning_curves.png, misread.png and confusion_matrix.png; what TensorBoard reads.
-Ctrl-C stops the training and prints how to go on after the last whole epoch: this command with
---resume FOLDER.
+It prints each network, its loss and accuracy in every epoch and in the test, ten answers beside the
+truth, and a table of all three. It writes a folder runs/standardize/TIME with config.json,
+versions.json, metrics.json and learning_curves.png of all, and in it a folder for each scaling:
+model.keras, the network of the best epoch; history.csv, metrics.json and answers.csv, the numbers;
+config.json; checkpoint.keras, to go on from; learning_curves.png, misread.png and
+confusion_matrix.png; and what TensorBoard reads. Ctrl-C stops the training and prints the command
+that goes on after the last whole epoch: this one with --resume FOLDER.
 """
 
 import sys
@@ -43,7 +43,7 @@ SCALINGS = "raw", "unit", "standardized"
 GOALS = 0.97, 0.985  # validation accuracies, to compare how soon they are reached
 
 # The highest learning rate of each optimizer, unless --learning-rate names another. A constant
-# rate is a quarter of it. All scalings have the same rate, so that nothing but the scaling differs.
+# schedule takes a quarter of it. All scalings have the same rate, so that only the scaling differs.
 LEARNING_RATES = {
     #           GRU, LSTM  SimpleRNN
     "SGD":     (1.0,       0.3),
@@ -55,29 +55,29 @@ LEARNING_RATES = {
 
 
 class Config(RunConfig):
-    """The settings. Each is an option: batch_size is --batch-size; a bool has --no- before it too.
+    """The settings. Each is an option: batch_size is --batch-size; a bool has --no-NAME as well.
 
     RunConfig, in support/settings.py, has those of all lessons: seed, data, train_size, test_size,
     output, start_from, resume; predict, draw, model and seen, to read what you write; compare.
     """
 
     # Data
-    scaling: Literal["raw", "unit", "standardized", "all"] = "all"  # scale of the pixels
+    scaling: Literal["raw", "unit", "standardized", "all"] = "all"  # scale of the pixels; all: each
     # Network
     cell: Literal["SimpleRNN", "GRU", "LSTM"] = "GRU"  # kind of recurrent layer
-    units: PositiveInt = 112  # numbers in the state of each recurrent layer
-    depth: PositiveInt = 1  # number of recurrent layers, one on top of the other
+    units: PositiveInt = 112  # length of the state of each recurrent layer
+    depth: PositiveInt = 1  # number of recurrent layers, on top of one another
     bidirectional: bool = False  # read the rows in both directions
-    dropout: BelowOne = 0.0  # share of each recurrent layer's outputs dropped in training
+    dropout: BelowOne = 0.0  # share of each recurrent layer's outputs set to 0 in training
     # Training
-    epochs: PositiveInt = 3  # times that the network sees every training image
-    batch_size: PositiveInt = 128  # images per weight update
+    epochs: PositiveInt = 3  # number of times that the network sees every training image
+    batch_size: PositiveInt = 128  # number of images per weight update
     optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Adam"  # kind of optimizer
     schedule: Literal["one-cycle", "constant"] = "one-cycle"  # course of the learning rate
-    learning_rate: PositiveFloat | None = None  # highest or constant rate; None: see LEARNING_RATES
-    warmup: BelowOne = 0.3  # share of the updates in which the rate climbs
+    learning_rate: PositiveFloat | None = None  # highest learning rate; None: see LEARNING_RATES
+    warmup: BelowOne = 0.3  # share of the updates in which the learning rate climbs
     clip_norm: PositiveFloat | None = 1.0  # norm to which longer gradients are cut; None: no limit
-    patience: PositiveInt | None = None  # most epochs without progress (constant rate); None: any
+    patience: PositiveInt | None = None  # epochs to wait for progress (constant rate); None: all
 
 
 def scaling_layer(scaling: str, images: np.ndarray) -> keras.Layer:
@@ -85,7 +85,7 @@ def scaling_layer(scaling: str, images: np.ndarray) -> keras.Layer:
 
     Args:
         scaling: "raw" leaves pixels as they are; "unit" divides them by 255; "standardized" brings
-            each of the D columns of `images` to mean 0 and variance 1; a constant one becomes 0.
+            each of the D columns of `images` to mean 0 and variance 1 (a constant column to 0).
         images: the training images, (n, T, D), whose mean and variance are used.
     """
     if scaling == "standardized":
@@ -96,7 +96,7 @@ def scaling_layer(scaling: str, images: np.ndarray) -> keras.Layer:
 
 
 def build_network(config: Config, train: common.Examples) -> keras.Model:
-    """Build the network of lesson 1, classic.py, for one scaling of the pixels."""
+    """Build the network of lesson 1, classic.py, for one scaling of the pixels, not for "all"."""
     # The same seed for each network: all begin with the same weights, and only the scaling differs.
     common.set_seed(config.seed)
     settings = classic.Config(
@@ -108,7 +108,7 @@ def build_network(config: Config, train: common.Examples) -> keras.Model:
         update_bias=0.0,  # as in Keras
     )
     scaling = scaling_layer(config.scaling, train.x)
-    # It has ten classes to choose from: for others, see its argument `classes`.
+    # The network chooses from ten classes; for others, see its argument `classes`.
     network = classic.classif_rnn_network(*train.x.shape[1:], settings, scaling=scaling)
     saved.start_from(config.start_from, network)  # takes the weights of --start-from, if any
     return network
@@ -122,26 +122,26 @@ def train_network(
     run: Run,
 ) -> None:
     """Train the network on one scaling of the pixels."""
-    # In every epoch the training images are in a new order, by the seed: the same for all scalings.
+    # In every epoch the training images get a new order, which is the same for all scalings.
     batches = training.EpochBatches(
         digits.shuffled_anew(train), batch_size=config.batch_size, seed=config.seed
     )
     network.compile(
-        # One cycle: the learning rate begins at a 25th of the highest, climbs linearly during
-        # `warmup`, and falls along a cosine to 0 at the last update. Constant: it never changes.
+        # One cycle: the learning rate begins at a 25th of its highest value, climbs linearly during
+        # `warmup`, and then falls along a cosine to 0 at the end. Constant: it never changes.
         optimizer=common.optimizer(config, updates=config.epochs * len(batches)),
-        # The loss takes logits and makes probabilities from them, by softmax. The answer is the
-        # digit with the largest logit, the accuracy is the share of right answers.
+        # The loss takes logits and makes probabilities of them, by softmax. The answer is the digit
+        # with the largest logit, and the accuracy is the share of right answers.
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
     )
     network.summary()
-    run.restore(network, steps_per_epoch=len(batches))  # with --resume: what that run had learned
+    run.restore(network, steps_per_epoch=len(batches))  # loads the checkpoint of --resume, if any
     logs = []  # callbacks that write what TensorBoard shows; none if TensorFlow is missing
     if tensorboard_log.AVAILABLE:
         logs = [
-            keras.callbacks.TensorBoard(run.folder, histogram_freq=1),  # every epoch, and weights
-            tensorboard_log.LogMore(run.folder),  # every tenth batch, learning rate, graph
+            keras.callbacks.TensorBoard(run.folder, histogram_freq=1),  # figures of epochs, weights
+            tensorboard_log.LogMore(run.folder),  # figures within an epoch, learning rate, graph
         ]
     network.fit(
         batches,
@@ -153,12 +153,12 @@ def train_network(
             training.StartEpoch(batches),  # makes the batches of the epoch, by seed and number
             training.StopOnInfiniteLoss(),  # ends a training that has failed
             *logs,
-            # Writes model.keras, as Keras's ModelCheckpoint does, and ends the training, as its
-            # EarlyStopping does, but knows the epochs before --resume:
+            # Like Keras's ModelCheckpoint, KeepBest writes model.keras; like EarlyStopping, it ends
+            # the training. Unlike them, it knows the epochs before --resume.
             training.KeepBest(run, monitor="val_accuracy", mode="max", patience=config.patience),
             training.Checkpoint(run),  # writes checkpoint.keras, for --resume, and history.csv
         ],
-        verbose=1 if sys.stdout.isatty() else 2,  # a bar on a screen, lines in a file
+        verbose=1 if sys.stdout.isatty() else 2,  # a progress bar on a screen, lines in a file
     )
 
 
@@ -167,13 +167,13 @@ def score(
 ) -> dict[str, float | None]:
     """Test the network of the epoch with the highest validation accuracy; return its figures.
 
-    Validation alone has chosen it. Among the figures are the mean and variance of the
-    training images as the scaling makes them, and after how many epochs the validation accuracy
-    reached each goal.
+    Validation alone has chosen it. Among the figures are the mean and variance of the scaled
+    training images, and after how many epochs the validation accuracy reached each goal (None if
+    it never did).
     """
     network = run.best(network)
     figures = network.evaluate(test.x, test.y, batch_size=500, verbose=0, return_dict=True)
-    seen = keras.ops.convert_to_numpy(network.layers[1](train.x))  # what the scaling makes
+    seen = keras.ops.convert_to_numpy(network.layers[1](train.x))  # the scaled images
     more = {"input_mean": float(seen.mean()), "input_variance": float(seen.var())}
     for goal in GOALS:
         reached = np.flatnonzero(np.array(run.history["val_accuracy"]) >= goal)
@@ -183,7 +183,7 @@ def score(
     return metrics
 
 
-@lesson  # sets the seed, spreads batches over all devices; Ctrl-C prints the command to resume
+@lesson  # sets the seed, and spreads each batch over all devices
 def main(config: Config) -> dict[str, dict[str, float | None]]:
     """Train and test a network on each scaling; return the figures of each test."""
     # One example is an image (28, 28) with its digit. data/mnist.pkl.gz has 55,000 to train on,
@@ -191,7 +191,7 @@ def main(config: Config) -> dict[str, dict[str, float | None]]:
     train, validation, test = digits.load_digits(
         config.data, train_size=config.train_size, test_size=config.test_size
     )
-    config = common.with_learning_rate(config, LEARNING_RATES)  # unless one is set
+    config = common.with_learning_rate(config, LEARNING_RATES)  # unless --learning-rate is set
     configs = {
         scaling: config.model_copy(update={"scaling": scaling})
         for scaling in (SCALINGS if config.scaling == "all" else [config.scaling])

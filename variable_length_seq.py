@@ -1,8 +1,8 @@
 """Lesson 3: sequences of different lengths, padded and masked so that padding changes nothing.
 
-A strip holds two to five handwritten digits. A batch is one tensor, so its strips are padded on
-the right to the longest of the batch. A mask tells the recurrent layers which steps are padding;
-there the network says the blank of Connectionist Temporal Classification (CTC): nothing.
+A strip holds two to five handwritten digits. A batch is one tensor, so its strips are padded on the
+right to the length of the longest. A mask tells the recurrent layers which steps are padding; there
+the network says the blank of Connectionist Temporal Classification (CTC): nothing.
 
     python variable_length_seq.py
     python variable_length_seq.py --no-mask
@@ -11,11 +11,11 @@ there the network says the blank of Connectionist Temporal Classification (CTC):
 With its default settings it reads 0.9% of the labels of the test strips wrong, and 97% of the
 strips without an error (greedy decoding), after 2 to 3 minutes of training on 2 cores.
 
-It prints the network, loss and error rates of every epoch and of the test, and ten readings beside
-the truth. It writes a folder runs/variable_length_seq/TIME: model.keras, the network of the best
-epoch; history.csv, metrics.json and answers.csv, the numbers; config.json, versions.json,
-checkpoint.keras; pictures: learning_curves.png, misread.png, alignment.png, padding.png. Ctrl-C
-stops the training and prints how to go on after the last whole epoch: this command with --resume.
+It prints the network, the loss and error rates of every epoch and of the test, and ten readings
+beside the truth. It writes a folder runs/variable_length_seq/TIME: model.keras, the network of the
+best epoch; history.csv, metrics.json and answers.csv, the numbers; config.json, versions.json and
+checkpoint.keras; and pictures: learning_curves.png, misread.png, alignment.png and padding.png.
+Ctrl-C stops the training and prints how to go on after the last whole epoch: with --resume FOLDER.
 """
 
 import functools
@@ -36,7 +36,7 @@ from support.settings import BelowOne, Pixels, RunConfig
 PADDING = -1  # no pixel has this value; 0 would be the background
 
 # The highest learning rate of each optimizer, unless --learning-rate names another. A constant
-# rate is a quarter of it.
+# schedule takes a quarter of it.
 LEARNING_RATES = {
     #           GRU, LSTM  SimpleRNN
     "SGD":     (1.0,       0.3),
@@ -48,7 +48,7 @@ LEARNING_RATES = {
 
 
 class Config(RunConfig):
-    """The settings. Each is an option: batch_size is --batch-size; a bool has --no- before it too.
+    """The settings. Each is an option: batch_size is --batch-size; a bool has --no-NAME as well.
 
     RunConfig, in support/settings.py, has those of all lessons: seed, data, train_size, test_size,
     output, start_from, resume; predict, draw, model and seen, to read what you write; compare.
@@ -57,37 +57,37 @@ class Config(RunConfig):
     # Data
     shortest: PositiveInt = 2  # fewest digits on a strip
     longest: PositiveInt = 5  # most digits on a strip
-    buckets: bool = True  # strips of similar length in one batch, to pad less
-    distortion: BelowOne = 0.15  # largest turn (radians), stretch and slant (shares) of a digit
-    shift: Pixels = 1.0  # largest move of a digit, in pixels
-    elastic: Pixels = 0.0  # standard deviation of the moves of parts of a digit, in pixels
+    buckets: bool = True  # put strips of similar length into one batch, to pad less
+    distortion: BelowOne = 0.15  # largest turn (in radians), stretch and slant (shares) of a digit
+    shift: Pixels = 1.0  # largest move of a digit along each axis, in pixels
+    elastic: Pixels = 0.0  # standard deviation of the moves of a digit's parts, in pixels
     # Network
     mask: bool = True  # tell the network which steps are padding, so that it skips them
     cell: Literal["SimpleRNN", "GRU", "LSTM"] = "GRU"  # kind of recurrent layer
-    units: PositiveInt = 128  # numbers in the state of each recurrent layer and direction
-    depth: PositiveInt = 2  # number of recurrent layers, one on top of the other
+    units: PositiveInt = 128  # length of the state of each recurrent layer in each direction
+    depth: PositiveInt = 2  # number of recurrent layers, on top of one another
     bidirectional: bool = True  # read the strip in both directions
-    columns: PositiveInt = 7  # number of columns of the strip that make one step
-    dropout: BelowOne = 0.0  # share of each recurrent layer's outputs dropped in training
+    columns: PositiveInt = 7  # number of columns of a strip that make one step
+    dropout: BelowOne = 0.0  # share of each recurrent layer's outputs set to 0 in training
     # Training and test
-    epochs: PositiveInt = 7  # times that the network sees every training digit
-    batch_size: PositiveInt = 64  # strips per weight update
+    epochs: PositiveInt = 7  # number of times that the network sees every training digit
+    batch_size: PositiveInt = 64  # number of strips per weight update
     optimizer: Literal["SGD", "RMSprop", "Adam", "AdamW", "Muon"] = "Muon"  # kind of optimizer
     schedule: Literal["one-cycle", "constant"] = "one-cycle"  # course of the learning rate
-    learning_rate: PositiveFloat | None = None  # highest or constant rate; None: see LEARNING_RATES
-    warmup: BelowOne = 0.2  # share of the updates in which the rate climbs
+    learning_rate: PositiveFloat | None = None  # highest learning rate; None: see LEARNING_RATES
+    warmup: BelowOne = 0.2  # share of the updates in which the learning rate climbs
     clip_norm: PositiveFloat | None = 1.0  # norm to which longer gradients are cut; None: no limit
-    patience: PositiveInt | None = None  # most epochs without progress (constant rate); None: any
-    beam_width: PositiveInt = 20  # candidates that beam search keeps
+    patience: PositiveInt | None = None  # epochs to wait for progress (constant rate); None: all
+    beam_width: PositiveInt = 20  # number of candidate readings that beam search keeps
 
 
 def rnn_seqlab_network(D: int, config: Config, *, labels: int = digits.DIGITS) -> keras.Model:
-    """Build the network of lesson 2, which labels every group of columns, with a mask; for any T.
+    """Build the network of lesson 2, but with a mask, and for strips of any number T of columns.
 
     Args:
-        config: the settings under "Network".
-        labels: how many there are, without the blank: ten digits. For others, change DIGITS in
-            support/digits.py (labels are 0 to DIGITS - 1), and name your file with --data.
+        config: only the settings under "Network" are used; `columns` must divide every T.
+        labels: number of labels, without the blank; the default is ten digits. For others, change
+            DIGITS in support/digits.py (labels are 0 to DIGITS - 1); name your file with --data.
 
     Returns:
         A model from raw pixels (batch, T, D), 0 to 255, or -1 in columns of padding, to logits
@@ -116,14 +116,14 @@ def rnn_seqlab_network(D: int, config: Config, *, labels: int = digits.DIGITS) -
 
 
 def pad(strips: list[np.ndarray] | np.ndarray) -> np.ndarray:
-    """Pad strips (T_i, D) on the right with -1 to the longest of them: (n, T, D), int16."""
+    """Pad strips (T_i, D) on the right with -1 to the length T of the longest: (n, T, D), int16."""
     return keras.utils.pad_sequences(strips, dtype="int16", padding="post", value=PADDING)
 
 
 def in_buckets(
     compose: digits.Compose, batch_size: int, random: np.random.Generator
 ) -> common.Examples:
-    """Compose the strips of an epoch, and order them so that a batch has similar lengths.
+    """Compose the strips of an epoch, ordered so that those of a batch are of similar length.
 
     Strips of equal length are in random order, and so are the batches. The last may be smaller.
     """
@@ -140,8 +140,8 @@ def in_buckets(
 def load_data(config: Config) -> tuple[training.EpochBatches, common.Examples, common.Examples]:
     """Load strips: batches to train on, padded strips for validation, padded strips to test on.
 
-    In every epoch the training digits are distorted anew and composed into new strips. Those for
-    validation and test are different ones, never distorted, and their strips stay the same.
+    In every epoch the training digits are distorted anew and composed into new strips. The strips
+    for validation and test hold other digits and stay as they are; so do sequences from a file.
     """
     train, validation, test = strips.load_strips(
         config.data,
@@ -159,12 +159,12 @@ def load_data(config: Config) -> tuple[training.EpochBatches, common.Examples, c
     batches = training.EpochBatches(
         train, batch_size=config.batch_size, seed=config.seed, collate=pad
     )
-    # Strips to validate and test on are padded to one length, which the mask makes harmless.
+    # Strips for validation and test are padded to one length, which the mask makes harmless.
     validation, test = (common.Examples(pad(part.x), part.y) for part in (validation, test))
     return batches, validation, test
 
 
-@lesson  # sets the seed, spreads batches over all devices; Ctrl-C prints the command to resume
+@lesson  # sets the seed, and spreads each batch over all devices
 def main(config: Config) -> dict[str, float]:
     """Train and test the network; return the figures of the test."""
     # One example is a strip of T columns of 28 pixels, (T, 28), with the labels of its two to five
@@ -175,23 +175,23 @@ def main(config: Config) -> dict[str, float]:
 
     network = rnn_seqlab_network(test.x.shape[2], config)
     saved.start_from(config.start_from, network)  # takes the weights of --start-from, if any
-    config = common.with_learning_rate(config, LEARNING_RATES)  # unless one is set
+    config = common.with_learning_rate(config, LEARNING_RATES)  # unless --learning-rate is set
     network.compile(
-        # One cycle: the learning rate begins at a 25th of the highest, climbs linearly during
-        # `warmup`, and falls along a cosine to 0 at the last update. Constant: it never changes.
+        # One cycle: the learning rate begins at a 25th of its highest value, climbs linearly during
+        # `warmup`, and then falls along a cosine to 0 at the end. Constant: it never changes.
         optimizer=common.optimizer(config, updates=config.epochs * len(batches)),
         # Minus the logarithm of the probability of the labels, which is a sum over all ways to put
-        # them on the steps. It takes logits, and in Keras class 0 is always the blank.
+        # them on the steps. Keras makes it from logits, and always takes class 0 for the blank.
         loss=keras.losses.CTC(),
         # Both by greedy decoding, see below: the labels to insert, delete or change, as a share of
-        # the true labels; and the share of strips with any error.
+        # the true labels; and the share of strips with an error.
         metrics=[ctc.LabelErrorRate(), ctc.SequenceErrorRate()],
     )
 
     run = run_folder.open_run(__file__, config)  # makes runs/variable_length_seq/TIME
     network.summary()
     print(f"padding: {training.padding_share(batches):.1%} of the timesteps of the first epoch")
-    run.restore(network, steps_per_epoch=len(batches))  # with --resume: what that run had learned
+    run.restore(network, steps_per_epoch=len(batches))  # loads the checkpoint of --resume, if any
     network.fit(
         batches,
         validation_data=training.in_batches(validation, batch_size=500),
@@ -201,14 +201,14 @@ def main(config: Config) -> dict[str, float]:
         callbacks=[
             training.StartEpoch(batches),  # composes the strips of the epoch, by seed and number
             training.StopOnInfiniteLoss(),  # ends a training that has failed
-            # Writes model.keras, as Keras's ModelCheckpoint does, and ends the training, as its
-            # EarlyStopping does, but knows the epochs before --resume:
+            # Like Keras's ModelCheckpoint, KeepBest writes model.keras; like EarlyStopping, it ends
+            # the training. Unlike them, it knows the epochs before --resume.
             training.KeepBest(
                 run, monitor="val_label_error_rate", mode="min", patience=config.patience
             ),
             training.Checkpoint(run),  # writes checkpoint.keras, for --resume, and history.csv
         ],
-        verbose=1 if sys.stdout.isatty() else 2,  # a bar on a screen, lines in a file
+        verbose=1 if sys.stdout.isatty() else 2,  # a progress bar on a screen, lines in a file
     )
 
     # Here the test strips are used for the first time, by the network of the epoch with the lowest
@@ -216,8 +216,8 @@ def main(config: Config) -> dict[str, float]:
     network = run.best(network)
     figures = network.evaluate(test.x, test.y, batch_size=500, verbose=0, return_dict=True)
     # How logits become labels: greedy decoding takes the best class of every step, merges repeats
-    # and drops blanks, so that padding says nothing. Beam search keeps the most probable readings,
-    # `beam_width` of them, from step to step, and adds up all ways to spread each of them.
+    # and drops blanks, so padding says nothing. Beam search keeps the `beam_width` most probable
+    # readings from step to step, and adds up the probabilities of all ways to spread each of them.
     logits = network.predict(test.x, batch_size=500, verbose=0)
     greedy = ctc.read_labels(logits)
     beam = ctc.read_labels(logits, beam_width=config.beam_width)

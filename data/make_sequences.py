@@ -30,28 +30,32 @@ from support.settings import Seed
 class Config(pydantic.BaseModel, frozen=True):
     """What you can change."""
 
-    digits: PositiveInt = 5  # digits in each sequence of seqDigits.pkl
+    digits: PositiveInt = 5  # number of digits in each sequence of seqDigits.pkl
     shortest: PositiveInt = 2  # fewest digits in a sequence of seqDigitsVar.pkl
     longest: PositiveInt = 5  # most digits in a sequence of seqDigitsVar.pkl
-    train_size: PositiveInt | None = None  # training sequences; None: all that the digits make
-    test_size: PositiveInt | None = None  # test sequences; None: all that the digits make
-    seed: Seed = 0  # of the order of the digits
-    data: Path = common.DATA_FILE  # pickle of the digits
+    train_size: PositiveInt | None = None  # number of training sequences; None: as many as possible
+    test_size: PositiveInt | None = None  # number of test sequences; None: as many as possible
+    seed: Seed = 0  # start of the random numbers that give the digits their order
+    data: Path = common.DATA_FILE  # file of the digits, such as MNIST
     output: Path = Path(__file__).parent  # folder to write to
 
 
 def to_lists(sequences: common.Examples) -> tuple[list[np.ndarray], list[list[int]]]:
-    """Return sequences, see `strips.compose_strips`, as a list of arrays and one of digits."""
+    """Return sequences, see `strips.compose_strips`, as a list of arrays and a list of lists."""
     labels = [[int(label) - 1 for label in row if label > ctc.BLANK] for row in sequences.y]
-    kind = np.dtype(np.uint8).newbyteorder("=")  # a new object: a pickle says whether two are one
+    kind = np.dtype(np.uint8).newbyteorder("=")  # a new object: a pickle tells whether two are one
     return [sequence.astype(kind) for sequence in sequences.x], labels
 
 
 def make(
     parts: tuple[common.Examples, common.Examples], config: Config, shortest: int, longest: int
 ) -> bytes:
-    """Compose training and test sequences of `shortest` to `longest` digits, as a pickle."""
-    random = np.random.RandomState(config.seed)  # no NumPy will change its numbers
+    """Compose training and test sequences of `shortest` to `longest` digits, as a pickle.
+
+    Raises:
+        SettingError: the settings ask for more sequences than there are, or than a file may hold.
+    """
+    random = np.random.RandomState(config.seed)  # no later NumPy will change its numbers
     train, test = (strips.compose_strips(part, shortest, longest, random) for part in parts)
     train = digits.take_first(train, config.train_size, "--train-size", "sequences")
     test = digits.take_first(test, config.test_size, "--test-size", "sequences")
@@ -64,7 +68,7 @@ def make(
 
 
 def main(config: Config) -> None:
-    """Make both files, and print their SHA-256; write neither over another file."""
+    """Make both files, and print their SHA-256; write neither if that would change a file."""
     parts = digits.load_mnist(config.data)
     fewest = min(len(part.x) for part in parts)
     if fewest < max(config.digits, config.longest):

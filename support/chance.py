@@ -1,4 +1,4 @@
-"""What chance does to the results of a test: intervals, and how far it sets two networks apart."""
+"""What chance does to the results of a test: intervals; how often it sets two networks apart."""
 
 import itertools
 import math
@@ -11,7 +11,7 @@ Z = NormalDist().inv_cdf(0.975)
 
 
 def interval_of_share(count: int, size: int) -> tuple[float, float]:
-    """Give the 95% interval of a share, such as the accuracy: `count` of `size` examples.
+    """Return both ends of the 95% interval of a share, such as an accuracy: `count` of `size`.
 
     Source: E. B. Wilson, Probable Inference (1927), https://doi.org/10.2307/2276774
     """
@@ -22,14 +22,14 @@ def interval_of_share(count: int, size: int) -> tuple[float, float]:
 
 
 def interval_of_rate(errors: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Give the 95% interval of a label error rate, which may be more than 1.
+    """Return both ends of the 95% interval of a label error rate, which may be more than 1.
 
-    It is the score interval of a Poisson rate. The more the errors gather in the same sequences,
-    the fewer errors and labels it counts.
+    It is the score interval of a Poisson rate. The more the errors gather in a few sequences, the
+    fewer labels count as independent, and the wider it is.
 
     Args:
         errors: edit distance of each sequence, (n,).
-        labels: true labels of each sequence, (n,).
+        labels: number of true labels of each sequence, (n,).
 
     Sources: L. Barker (2002), https://doi.org/10.1198/000313002317572736, for the interval;
         P. McCullagh and J. A. Nelder, Generalized Linear Models (1989), section 6.2, for the
@@ -44,11 +44,13 @@ def interval_of_rate(errors: np.ndarray, labels: np.ndarray) -> tuple[float, flo
 
 
 def of_a_difference(only_one: int, only_other: int) -> float:
-    """Return how often chance sets equally good networks so far apart: the exact McNemar test.
+    """Return how often, 0 to 1, chance sets two equally good networks at least so far apart.
+
+    This is the exact McNemar test.
 
     Args:
-        only_one: test examples on which only the one network is right.
-        only_other: those on which only the other is.
+        only_one: number of test examples on which only the one network is right.
+        only_other: number of those on which only the other is.
 
     Source: Q. McNemar (1947), https://doi.org/10.1007/BF02295996
     """

@@ -17,9 +17,10 @@ from support.settings import RunConfig
 
 
 def parse(config_class: type[pydantic.BaseModel], description: str) -> pydantic.BaseModel:
-    """Read settings from the command line; exit code 2 with one message for a bad one.
+    """Read the settings from the command line; end with a message and exit code 2 if one is bad.
 
     Args:
+        config_class: the settings, with their defaults and bounds.
         description: what --help says of the script.
     """
     with warnings.catch_warnings():
@@ -37,7 +38,8 @@ def spelt(*words: str) -> str:
 def one_message(resume: Path | None = None) -> Iterator[None]:
     """Turn an error that the user can mend into one message on stderr and an exit code.
 
-    It is 2 for a setting, 1 for data or training, 130 for Ctrl-C.
+    The code is 2 for a setting, 130 for Ctrl-C, and 1 for all else: data, training, a file that
+    cannot be read or written, a process that was lost.
 
     Args:
         resume: the folder of the run to go on with, if the command names one.
@@ -72,14 +74,17 @@ def one_message(resume: Path | None = None) -> Iterator[None]:
 
 
 def run(main: Callable, config_class: type[RunConfig], description: str) -> None:
-    """Run a script: read its settings from the command line, call `main(config)`, exit.
+    """Run a script: read its settings from the command line, and do what they ask for.
+
+    It calls `main(config)`, or does what --predict, --draw or --compare say instead. An error that
+    the user can mend ends the script: see `one_message`.
 
     Args:
         description: what --help says of the script.
     """
     config = parse(config_class, description)
     with contextlib.suppress(AttributeError):  # notebooks and editors have their own output
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name in another encoding
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names may not suit the screen
     runs = config.output / Path(sys.argv[0]).stem
     with one_message(config.resume):
         if (config.predict, config.compare, config.draw or None).count(None) < 2:

@@ -1,6 +1,6 @@
 """Connectionist Temporal Classification (CTC): which labels fit, decoding, error rates, confidence.
 
-Labels are 1 and more; 0, which Keras takes for the blank, and -1 stand after the last one.
+Labels are 1 or more. The places after the last one hold 0, which Keras takes for the blank, or -1.
 """
 
 import itertools
@@ -16,9 +16,9 @@ BLANK = 0
 
 
 def steps_needed(labels: np.ndarray) -> np.ndarray:
-    """Count the fewest steps in which a network can say labels (n, length): (n,).
+    """Return the fewest steps, (n,), in which a network can say each row of labels (n, length).
 
-    Equal labels in a row need a blank between them: n labels with r such repeats take n + r steps.
+    Equal neighbours need a blank between them: k labels with r such repeats take k + r steps.
     """
     repeats = (labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] > BLANK)
     return (labels > BLANK).sum(axis=1) + repeats.sum(axis=1)
@@ -29,8 +29,8 @@ def check_labels_fit(labels: np.ndarray, steps: np.ndarray, where: str, advice: 
 
     Args:
         labels: digit + 1, padded with 0, (n, length).
-        steps: of the network's output for each sequence, (n,).
-        where: the sequences come from, for the message.
+        steps: number of steps of the network's output for each sequence, (n,).
+        where: the origin of the sequences, for the message.
         advice: what to do, for the message.
     """
     needed = steps_needed(labels)
@@ -51,10 +51,10 @@ def read_labels(logits: np.ndarray, *, beam_width: int | None = None) -> np.ndar
     the paths that say each of them.
 
     Args:
-        beam_width: labellings that beam search keeps; None: the best path.
+        beam_width: number of labellings that beam search keeps; None: the best path.
 
     Returns:
-        Labels, padded with -1, (n, steps).
+        Labels, padded with -1, a tensor (n, steps) of int32.
 
     Source: A. Graves et al., Connectionist Temporal Classification (2006), section 3.2.
     """
@@ -79,7 +79,7 @@ def edit_distances(truth: np.ndarray, reading: np.ndarray) -> np.ndarray:
     """
     truth, reading = ops.cast(truth, "int32"), ops.cast(reading, "int32")
     places = ops.arange(ops.shape(reading)[1] + 1, dtype="int32")
-    # k insertions cost k. To go back costs more than any reading has labels: it never happens.
+    # k insertions cost k. Going back costs more than any reading has labels, so it never happens.
     insertions = ops.where(places[:, None] < places, 2**16, places[:, None] - places)
     # rows[i][:, j] is the distance of the first i labels of the truth and the first j of a reading.
     rows = [places + ops.zeros_like(truth[:, :1])]
@@ -97,7 +97,7 @@ def edit_distances(truth: np.ndarray, reading: np.ndarray) -> np.ndarray:
 
 @keras.saving.register_keras_serializable()
 class LabelErrorRate(keras.metrics.Mean):
-    """Edit distances of the best paths over the number of true labels."""
+    """The sum of the edit distances of the best paths, divided by the number of true labels."""
 
     def __init__(self, name: str = "label_error_rate", **settings: object) -> None:
         super().__init__(name=name, **settings)
@@ -120,7 +120,7 @@ class SequenceErrorRate(keras.metrics.Mean):
 
 
 def trimmed(labels: np.ndarray) -> np.ndarray:
-    """Return labels (n, length) as an array that is no longer than the longest of them."""
+    """Return labels (n, length) as an array that is only as long as the longest of the n rows."""
     labels = ops.convert_to_numpy(labels)
     return labels[:, : (labels > BLANK).sum(axis=1).max(initial=0)]
 
@@ -129,8 +129,8 @@ def error_rates(truth: np.ndarray, reading: np.ndarray) -> dict[str, float]:
     """Compare readings with the truth, labels (n, length).
 
     Returns:
-        label_error_rate: edit distances over the number of true labels.
-        sequence_error_rate: share of the sequences with any error.
+        label_error_rate: the sum of the edit distances, divided by the number of true labels.
+        sequence_error_rate: share of the sequences with an error.
     """
     distances = ops.convert_to_numpy(edit_distances(truth, reading))
     return rates_of(distances, (truth > BLANK).sum(axis=1))
@@ -145,7 +145,11 @@ def rates_of(distances: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
 
 
 def confidences(reading: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Return the probability of each reading: the sum over all alignments that say it, (n,).
+    """Return the probability of each reading, (n,): the sum over all alignments that say it.
+
+    Args:
+        reading: labels, (n, length).
+        logits: (n, steps, classes), class 0 the blank.
 
     Source: A. Graves et al., Connectionist Temporal Classification (2006), section 4.1.
     """
@@ -154,7 +158,7 @@ def confidences(reading: np.ndarray, logits: np.ndarray) -> np.ndarray:
     # Blanks may stand before, between and after the labels.
     states = np.full((len(labels), 2 * labels.shape[1] + 1), BLANK)
     states[:, 1::2] = labels
-    # A label may follow a different one without a blank; the first may come at once.
+    # A label may follow a different one without a blank; the first needs no blank before it.
     skips = np.zeros(states.shape, bool)
     skips[:, 1::2] = labels != np.pad(labels, ((0, 0), (1, 0)))[:, :-1]
     # Keras's loss computes the same sum, but takes 50 times as long outside a compiled step.
@@ -168,7 +172,7 @@ def confidences(reading: np.ndarray, logits: np.ndarray) -> np.ndarray:
 
 
 def align(truth: np.ndarray, reading: np.ndarray) -> list[tuple[int, int]]:
-    """Set the labels of one reading beside those of the truth, equal ones beside each other.
+    """Pair the labels of one reading with those of the truth, equal ones with each other.
 
     Args:
         truth, reading: labels, (length,) of any two lengths.
@@ -185,5 +189,5 @@ def align(truth: np.ndarray, reading: np.ndarray) -> list[tuple[int, int]]:
 
 
 def spell(labels: np.ndarray) -> str:
-    """Write labels as digits, with a space between them."""
+    """Write labels as digits, with spaces between them."""
     return " ".join(str(label - 1) for label in labels if label > BLANK)

@@ -16,7 +16,7 @@ import numpy as np
 
 MOST_SEQUENCES = 30_000  # in a part of a file
 MOST_IMAGES = 1_000_000
-PIECE = 2**20  # bytes: the list of files in an archive may be as long
+PIECE = 2**20  # bytes to read at once, and the longest list of files in an archive
 NPZ_NAMES = "x_train", "y_train", "x_test", "y_test"
 NPZ_NAMES_WITH_VALIDATION = "x_train", "y_train", "x_val", "y_val", "x_test", "y_test"
 NPY_HEADER = re.compile(
@@ -24,7 +24,7 @@ NPY_HEADER = re.compile(
     r"'shape': \(([\d, ]{0,60})\), \}\s*"
 )
 
-# How other files begin, what they are, and what to do. Blanks before a page do not count.
+# How other files begin, what they are, and what to do. Blanks before a web page do not count.
 OTHER_FILES = {
     rb"\s*<(!doctype|html|\?xml)": (
         "a web page",
@@ -57,9 +57,9 @@ TEXTS = {
 
 
 class Part(NamedTuple):
-    """Inputs and targets of a data set, and what to call them in a message."""
+    """Inputs and targets of one part of a data set, such as training."""
 
-    where: str
+    where: str  # what a message calls the part
     x: object  # as the file holds them
     y: object
     labels: np.ndarray | None  # of single images (n,); None for sequences
@@ -110,7 +110,7 @@ def _load_pickle(file: BinaryIO, start: bytes) -> object:
 
 
 class _SmallReads(io.FileIO):
-    """A file that is read in small pieces only, even the list of files in an archive."""
+    """A file that is read in small pieces only: no archive may hold a long list of files."""
 
     def read(self, size: int = -1) -> bytes:
         if size > PIECE:
@@ -119,11 +119,13 @@ class _SmallReads(io.FileIO):
 
 
 def load_npz(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Read training, perhaps validation, and test from a .npz file; nothing in it is unpickled.
+    """Read the pairs (x, y) of a .npz file: training, perhaps validation, and test.
+
+    Nothing in the file is unpickled.
 
     Raises:
         RefusedContent: the file holds something else.
-        Exception: it is damaged.
+        Exception: of any kind; it is damaged.
     """
     with _SmallReads(path) as file, zipfile.ZipFile(file) as archive:
         found = archive.namelist()
@@ -157,13 +159,13 @@ def _npz_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 
 
 def to_array(where: str, value: object, *, levels: int = 2) -> np.ndarray:
-    """Make an array from a stand-in, from a list of numbers, or from a list of those of one shape.
+    """Make an array from a stand-in, a list of numbers, or a list of either, all of one shape.
 
     Args:
-        levels: of lists in lists; a file can hold deeper ones, and one in itself.
+        levels: how deep lists may be nested; a file can hold deeper ones, even a list in itself.
 
     Raises:
-        DataError: that is not possible.
+        DataError: no array can be made.
     """
     content = _content(where, value)
     if isinstance(content, np.ndarray):
@@ -182,7 +184,7 @@ def to_array(where: str, value: object, *, levels: int = 2) -> np.ndarray:
 
 
 def _content(where: str, value: object) -> np.ndarray | list | tuple:
-    """What an array, a stand-in, a list or a tuple holds."""
+    """Return what an array, a stand-in, a list or a tuple holds; DataError for anything else."""
     content = value.array if isinstance(value, PickledArray) else value
     first = content[0] if isinstance(content, list | tuple) and content else content
     if isinstance(first, str):
@@ -193,7 +195,7 @@ def _content(where: str, value: object) -> np.ndarray | list | tuple:
 
 
 def single_labels(where: str, value: object) -> np.ndarray | None:
-    """Make labels (n,) of single images; None if each target is several labels, of a sequence.
+    """Make labels (n,) of single images; None if each target is the labels of a sequence.
 
     Raises:
         DataError: they are neither.
@@ -208,7 +210,13 @@ def single_labels(where: str, value: object) -> np.ndarray | None:
 
 
 def to_labels(where: str, value: object) -> np.ndarray:
-    """Make labels (n,) of labels, of a column (n, 1), or of one-hot rows (n, classes)."""
+    """Make labels (n,) from labels (n,), a column (n, 1) or one-hot rows (n, classes).
+
+    Other shapes stay as they are.
+
+    Raises:
+        DataError: they are no array of numbers, or too many.
+    """
     labels = to_array(where, value)
     if len(labels) > MOST_IMAGES:
         raise DataError(f"{where}: {len(labels):,}; at most {MOST_IMAGES:,} are taken")
@@ -226,7 +234,7 @@ def to_labels(where: str, value: object) -> np.ndarray:
 def to_arrays(
     where: str, value: object, make: Callable[[str, object], np.ndarray] = to_array
 ) -> list[np.ndarray]:
-    """Make arrays of the items of a list or an array; DataError if that is not possible."""
+    """Make an array of each item of a list or an array; DataError if that is not possible."""
     items = _content(where, value)
     if len(items) > MOST_SEQUENCES:
         raise DataError(

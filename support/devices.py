@@ -10,8 +10,8 @@ from support import processes
 def distribute(batch_size: int) -> None:
     """Spread the networks that are built from here on over all devices of all processes.
 
-    Each holds the whole network and trains on its share of every batch. Does nothing where there
-    is one device.
+    Each device holds the whole network and trains on its share of every batch. With a single
+    device, this does nothing.
 
     Raises:
         SettingError: a batch of this size cannot be divided by the devices.
@@ -19,7 +19,7 @@ def distribute(batch_size: int) -> None:
     number = len(keras.distribution.list_devices()) if keras.backend.backend() == "jax" else 1
     if batch_size % number:
         raise common.SettingError(
-            f"--batch-size {batch_size}: {number} devices share each batch, so that it must be a "
+            f"--batch-size {batch_size}: {number} devices share each batch, so it must be a "
             f"multiple of {number}"
         )
     if number > 1:
@@ -38,7 +38,7 @@ def share(size: int) -> slice:
     """Return which examples of a batch are for the devices of this process.
 
     Args:
-        size: of the batch, a multiple of `count()`.
+        size: number of examples in the batch, a multiple of `count()`.
     """
     size //= processes.count()
     return slice(processes.process_id() * size, (processes.process_id() + 1) * size)

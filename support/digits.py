@@ -27,14 +27,14 @@ Compose = Callable[[np.random.Generator], common.Examples]
 def load_digits(
     path: Path, *, train_size: int | None = None, test_size: int | None = None
 ) -> tuple[common.Examples, common.Examples, common.Examples]:
-    """Load training, validation and test digits, see `read_digits` and `split`.
+    """Load training, validation and test digits: see `read_digits` and `split`.
 
     Args:
-        path: of the data set; see data/README.md for what it may be.
+        path: file of the data set; see data/README.md for what it may be.
         train_size, test_size: how many to return, the first ones; None: all.
 
     Raises:
-        DataError: see `read_digits`.
+        DataError: see `read_digits` and `split`.
         SettingError: more examples are asked for than there are.
     """
     train, validation, test = split(path, read_digits(path))
@@ -45,13 +45,13 @@ def load_digits(
 
 
 def load_mnist(path: Path = common.DATA_FILE) -> tuple[common.Examples, common.Examples]:
-    """Load the training and the test digits of a data set in the order of the file."""
+    """Load training digits, those for validation among them, and test digits, in file order."""
     *train, test = read_digits(path)
     return common.Examples(*map(np.concatenate, zip(*train, strict=True))), test
 
 
 def read_digits(path: Path) -> list[common.Examples]:
-    """Read the parts of a data set of digits: training, test, and in between perhaps validation.
+    """Read the parts of a data set of digits: training, perhaps validation, and test.
 
     Returns:
         Images (n, T, D) of uint8, light on dark, and labels (n,) of uint8.
@@ -80,7 +80,7 @@ def digits_of(path: Path, parts: list[data_files.Part]) -> list[common.Examples]
 
 
 def _images(part: data_files.Part) -> np.ndarray:
-    """Make images (n, T, D) of a part, any pixels, and check that each has a digit."""
+    """Make images (n, T, D) of a part, with pixels of any kind; check that each has a digit."""
     if part.labels is None:
         raise common.DataError(
             f"{part.where} labels of more than one number an image; digit sequences are for "
@@ -114,13 +114,14 @@ def check_digits(where: str, labels: np.ndarray) -> None:
 def split(
     path: Path, parts: list[common.Examples]
 ) -> tuple[common.Examples, common.Examples, common.Examples]:
-    """Split a data set into training, validation and test, in a random order that never changes.
+    """Split a data set into training, validation and test, the first and last in a random order.
 
-    A third part in the middle is for validation, else the last twelfth of training: 5,000 of
-    MNIST's 60,000 training images. MNIST, recognized by its labels, keeps its own random order.
+    The order never changes; MNIST, recognized by its labels, keeps its own random order. If there
+    is a third part in the middle, it is for validation; otherwise the last twelfth of training is:
+    5,000 of MNIST's 60,000 training images.
 
     Raises:
-        DataError: there are fewer than twelve examples to train on.
+        DataError: there are two parts, and fewer than twelve examples to train on.
     """
     train, *validation, test = parts
     if hashlib.sha256(bytes(train.y) + bytes(test.y)).hexdigest() != MNIST_LABELS:
@@ -135,7 +136,7 @@ def split(
 
 
 def say_what_is_missing(train: np.ndarray, test: np.ndarray) -> None:
-    """Print which digits of the test labels are not among those of the training."""
+    """Print which digits are among the test labels but not among the training labels."""
     missing = np.setdiff1d(test, train)
     if len(missing):
         print(f"no training example of {', '.join(map(str, missing))}, which the test has")
@@ -144,7 +145,7 @@ def say_what_is_missing(train: np.ndarray, test: np.ndarray) -> None:
 def take_first(
     examples: common.Examples, size: int | None, option: str, name: str
 ) -> common.Examples:
-    """Return the first `size` examples, all for None; SettingError if there are fewer."""
+    """Return the first `size` examples, or all if it is None; SettingError if there are fewer."""
     check_size(size, len(examples.x), option, name)
     return common.Examples(*(part[:size] for part in examples))
 
@@ -170,7 +171,7 @@ def distorted_anew(train: common.Examples, **distortion: float) -> Compose:
     """Return a function that makes the images of an epoch, distorted anew, in a new order.
 
     Args:
-        distortion: see `distorted`.
+        distortion: the arguments of `distorted`.
     """
     distortion = distortion_of(train.x, **distortion)
 
@@ -181,7 +182,7 @@ def distorted_anew(train: common.Examples, **distortion: float) -> Compose:
 
 
 def distortion_of(images: np.ndarray, **distortion: float) -> dict[str, float]:
-    """Return a distortion as it is; for very small images none, and print a line about it."""
+    """Return a distortion as it is, but for very small images none, and print a line about that."""
     if min(images.shape[1:]) >= SMALLEST_SIDE or not any(distortion.values()):
         return distortion
     print(f"images with a side below {SMALLEST_SIDE} pixels are not distorted")
@@ -200,15 +201,16 @@ def distorted(
 
     Args:
         images: uint8, (n, height, width).
-        distortion: largest angle in radians, and largest share by which an image is slanted, and
-            stretched along each axis: what is drawn at a place comes from up to so much further
-            out, or further in.
-        shift: longest way that an image moves along each axis, in pixels.
-        elastic: standard deviation of the ways, in pixels along each axis, that 4 x 4 points of
-            an image move, each on its own; what lies between them follows smoothly.
+        distortion: largest angle of a turn, in radians, and largest share by which an image is
+            slanted, and stretched along each axis: what is drawn at a place comes from a place
+            that is up to this share further out, or further in.
+        shift: largest distance by which an image moves along each axis, in pixels.
+        elastic: standard deviation of the distances, in pixels along each axis, by which 4 x 4
+            points of an image move, each on its own; what lies between them follows smoothly.
 
     Returns:
-        New images, uint8, (n, height, width); what comes in from outside is 0.
+        New images, uint8, (n, height, width), or `images` themselves if nothing is to be done;
+        what comes in from outside is 0.
 
     Source: P. Simard, D. Steinkraus and J. Platt, Best Practices for Convolutional Neural Networks
         (2003), which smooths a random field of all pixels for its elastic distortions.
@@ -268,7 +270,7 @@ def _mover(height: int, width: int) -> keras.Model:
 def _bent(images: np.ndarray, maps: np.ndarray, moves: np.ndarray) -> np.ndarray:
     """Take each image through its map, and bend it by the moves of a grid, see `_origins`."""
     height, width = images.shape[1:]
-    # One tall image, all images below each other, each with a margin of 0: interpolation along two
+    # One tall image, all images below one another, each with a margin of 0: interpolation along two
     # axes takes half the time of that along three.
     pile = np.pad(images.astype(np.float32), ((0, 0), (1, 1), (1, 1))).reshape(-1, width + 2)
     new = keras.ops.image.map_coordinates(pile, _origins(maps, moves, height, width), order=1)
@@ -280,7 +282,7 @@ def _origins(maps: np.ndarray, moves: np.ndarray, height: int, width: int) -> np
 
     Args:
         maps: (n, 6), see `_random_maps`.
-        moves: ways (x, y) that the points of a grid move, (n, rows, columns, 2).
+        moves: how far (x, y) the points of a grid move, (n, rows, columns, 2), in pixels.
 
     Returns:
         (2, n, height, width), in pixels.

@@ -32,14 +32,14 @@ LINE = (
     *[(left, 3.45, 1.4, 0.42) for left in (0.3, 1.8, 3.3)],
 )
 PEN = 1 / 13  # its width, as a share of the page's height
-QUICK = 0.08  # seconds of an answer that does not disturb writing
+QUICK = 0.08  # seconds; an answer that takes no longer does not disturb writing
 
 
 class Pad:
     """A page in a figure to write on, and beside it what a network reads.
 
     Attributes:
-        picture: of the page, as it was read last.
+        picture: the page, as it was last read.
     """
 
     def __init__(self, figure: Figure, reader: predict.Reader, folder: Path) -> None:
@@ -47,7 +47,8 @@ class Pad:
 
         Args:
             figure: an empty one.
-            folder: to save pictures to, as FOLDER/ANSWER/TIME.png.
+            reader: the network that reads.
+            folder: where pictures are saved, as FOLDER/ANSWER/TIME.png.
         """
         self.figure, self.reader, self.folder = figure, reader, folder
         # A digit is read while it is written, if that is quick; a line after every stroke.
@@ -55,12 +56,12 @@ class Pad:
         size, answer, *boxes = LINE if reader.columns else DIGIT
         figure.set_size_inches(size)
         self.page, self.seen, self.says, *places = (
-            # In a window of another form, nothing is stretched.
+            # In a window of another shape, nothing is stretched.
             figure.add_axes(np.divide(box, size * 2).tolist(), box_aspect=box[3] / box[2])
             for box in boxes
         )
         self.page.set(xticks=[], yticks=[], xlim=(0, 1), ylim=(0, 1))
-        # Between the cells, one for each digit; too light to be taken for ink.
+        # Lines between the cells, one cell for each digit; they are too light to be taken for ink.
         self.page.vlines(np.linspace(0, 1, 6 if reader.columns else 2), 0, 1, color="0.92")
         self.seen.set(xticks=[], yticks=[], title="what the network sees")
         self.answer = figure.text(*np.divide(answer, size), "", ha="right")
@@ -79,14 +80,14 @@ class Pad:
             figure.canvas.mpl_connect(f"{event}_event", getattr(self, event))
         for width in 20, 40:  # a network is compiled for one width, then for all
             reader.read(np.ones((20, width)))
-        gc.freeze()  # to search all that the libraries hold would take longer than an answer
+        gc.freeze()  # collecting garbage from all the libraries would take longer than an answer
         self.read()
 
     def button_press(self, event: MouseEvent) -> None:
         """Put the pen on the page."""
         if event.inaxes is self.page and event.button == MouseButton.LEFT:
             (self.stroke,) = self.page.plot(
-                [event.xdata, event.xdata + 1e-4],  # of one point, nothing would be drawn
+                [event.xdata, event.xdata + 1e-4],  # a line of one point would not be drawn
                 [event.ydata, event.ydata],
                 color="black",
                 linewidth=PEN * self.page.bbox.height / self.figure.dpi * 72,  # points
@@ -114,18 +115,18 @@ class Pad:
             self.read()
 
     def key_press(self, event: KeyEvent) -> None:
-        """Do what the button does that names this key."""
+        """Do what the button that names this key does."""
         if event.key in self.actions:
             self.actions[event.key](event)
 
     def take_back(self, first: int, _: Event) -> None:
-        """Take back the strokes from the first one named on, and read."""
+        """Take back the strokes from index `first` on, and read."""
         for stroke in self.page.lines[first:]:
             stroke.remove()
         self.read()
 
     def save(self, _: Event) -> None:
-        """Save the page in the folder of the answer, as `predict.collect_digits` takes it."""
+        """Save the page in the folder of the answer, where `predict.collect_digits` finds it."""
         if answer := self.read():
             path = self.folder.joinpath(
                 answer.replace(" ", ""), f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}.png"
@@ -141,7 +142,7 @@ class Pad:
             self.figure.canvas.draw()
 
     def read(self) -> str:
-        """Show what the network reads on the page; return it, "" where nothing is written."""
+        """Show what the network reads on the page; return it, or "" if nothing is written there."""
         for axes in self.seen, self.says:
             axes.set_visible(len(self.page.lines) > 0)
             for artist in *axes.images, *axes.lines, *axes.patches:  # axes.clear() takes longer
@@ -175,13 +176,13 @@ def open_pad(*, model: Path | None, runs: Path, folder: Path) -> None:
     Args:
         model: file of the network; None: the newest one in `runs`.
         runs: folder of the runs of a script.
-        folder: to save pictures to, see `Pad`.
+        folder: where pictures are saved, see `Pad`.
 
     Raises:
         SettingError: there is no trained network, or no window can be opened.
         DataError: the network cannot be read.
     """
-    from matplotlib import pyplot  # it chooses how to open a window, so only where one is wanted
+    from matplotlib import pyplot  # only here, because it chooses at once how to open windows
 
     reader = predict.Reader(model or predict.newest_model(runs))
     figure = None
@@ -191,12 +192,12 @@ def open_pad(*, model: Path | None, runs: Path, folder: Path) -> None:
         raise common.SettingError(
             "--draw: matplotlib can open no window here; start it in a terminal of a machine with "
             "a screen, not in a notebook; if a toolkit is missing, install python3-tk (Debian, "
-            "Ubuntu), python3-tkinter (Fedora), or by pip PyQt6"
+            "Ubuntu), python3-tkinter (Fedora) or, with pip, PyQt6"
         )
     # The window's own keys, such as s to save it, would get in the way.
     figure.canvas.mpl_disconnect(figure.canvas.manager.key_press_handler_id)
     try:
-        figure.pad = Pad(figure, reader, folder)  # matplotlib's events alone would not keep it
+        figure.pad = Pad(figure, reader, folder)  # matplotlib's events alone do not keep it alive
         pyplot.show(block=True)
     except KeyboardInterrupt:
         print("\nclosed the window", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The step of a GRU without waste: the numbers of Keras, in four fifths of the time.
+"""The step of a GRU without waste: the same numbers as in Keras, in four fifths of the time.
 
 Keras 3.15 cuts the product of state and weights into gates by slices. In TensorFlow the gradient of
 a slice is a tensor of zeros as large as the whole, and three of them are added up at every
@@ -18,13 +18,17 @@ _call_of_keras = keras.layers.GRUCell.call
 
 
 def without_waste() -> None:
-    """From here on let every GRU of Keras use `_call`, where its settings are the default ones."""
+    """From here on, with TensorFlow and a version of Keras in TRIED, let every GRU use `_call`."""
     if keras.__version__ in TRIED and keras.backend.backend() == "tensorflow":
         keras.layers.GRUCell.call = _call
 
 
 def _call(self, inputs, states, training=False):
-    """Make the next state (batch, units): the GRU of docs/lesson_1.md, all gates in one product."""
+    """Make the next state (batch, units), by the formulas of docs/lesson_1.md.
+
+    One product with the inputs and one with the state serve all gates. A GRU with other settings
+    than the defaults is left to Keras.
+    """
     if any(getattr(self, name) != value for name, value in DEFAULTS.items()):
         return _call_of_keras(self, inputs, states, training)
     (h,) = states

@@ -11,15 +11,15 @@ from support.settings import RunConfig
 
 
 def lesson(main: Callable[[RunConfig], dict]) -> Callable[[RunConfig], dict]:
-    """Run `main(config)` on all devices, beginning with its seed; take Ctrl-C back.
+    """Make `main(config)` start from its seed, run on all devices, and restore Ctrl-C at the end.
 
-    Whatever this process did before, the same seed repeats a run. Several devices, if any, share
-    each batch. What the decorated function raises besides the errors of `main`:
+    Whatever this process did before, the same seed repeats a run. If there are several devices,
+    they share each batch. The decorated function raises, besides the errors of `main`:
 
     Raises:
         SettingError: the devices cannot divide a batch; or `main` asks for a setting that class
             Config does not have.
-        Interrupted: Ctrl-C, after `run_folder.open_run`; it names the folder.
+        Interrupted: Ctrl-C was pressed after `run_folder.open_run`; the message is the folder.
     """
 
     @functools.wraps(main)

@@ -9,7 +9,7 @@ from common import DataError
 import numpy as np
 
 HAIR = 0.05  # how far beyond 0 and 1 resampling or rounding may have brought a pixel
-FAINTEST = 128  # the highest pixel of images from 0 to 255 is at least this
+FAINTEST = 128  # the highest pixel of images from 0 to 255 is at least this; so is a light edge
 
 
 def to_uint8(parts: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -18,10 +18,13 @@ def to_uint8(parts: dict[str, np.ndarray]) -> list[np.ndarray]:
     They may be from 0 to 255, or from 0 to 1 with a hair beyond, or black and white.
 
     Args:
-        parts: images (n, T, D), by the name of an image in a message.
+        parts: images (n, T, D) by what a message calls an image of the part.
+
+    Returns:
+        The images of each part, in the same order.
 
     Raises:
-        DataError: a pixel is not finite, the scale is another one, or that of one part only.
+        DataError: a pixel is not finite, the scale is another one, or the parts differ in it.
     """
     lows = [float(part.min(initial=0)) for part in parts.values()]
     highs = [float(part.max(initial=0)) for part in parts.values()]
@@ -48,7 +51,7 @@ def to_uint8(parts: dict[str, np.ndarray]) -> list[np.ndarray]:
 
 
 def _are_multiples_of_a_256th(parts: Iterable[np.ndarray]) -> bool:
-    """Some tutorials divided by 256, others by 255: only the first gives whole multiples."""
+    """Tell whether pixels were divided by 256, as in some tutorials, not by 255, as in others."""
     return all(
         np.array_equal(block * 256, np.rint(block * 256))
         for part in parts
@@ -60,7 +63,7 @@ def _are_multiples_of_a_256th(parts: Iterable[np.ndarray]) -> bool:
 def _blocks(pixels: np.ndarray) -> list[np.ndarray]:
     """Cut pixels into blocks whose copies are small, even where all are one image.
 
-    They are in the order of the memory, in which no copy of the whole is needed.
+    The pixels come in their order in memory, for which no copy of the whole is needed.
     """
     return np.array_split(pixels.ravel(order="K"), pixels.size // 2**21 + 1)
 
@@ -76,11 +79,13 @@ def _rounded(pixels: np.ndarray, scale: int) -> np.ndarray:
 
 
 def light_on_dark(path: Path, parts: list[np.ndarray]) -> list[np.ndarray]:
-    """Turn images that are dark on light, more than half of whose edges is light, and print it.
+    """Invert images that are dark on light, and print a line about it.
+
+    Images are dark on light if more than half of the pixels at their edges are light.
 
     Args:
-        path: of the data set, for messages.
-        parts: of the data set: images (n, T, D) of uint8. They are overwritten, if they can be.
+        path: file of the data set, for messages.
+        parts: images (n, T, D) of uint8, overwritten if they can be.
 
     Raises:
         DataError: some parts are dark on light, others are not.
@@ -95,7 +100,7 @@ def light_on_dark(path: Path, parts: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def _some_edges(part: np.ndarray) -> np.ndarray:
-    """Pixels at the edges of about 1,000 images (n, T, D), and about 1,000 of each edge."""
+    """Return pixels at the edges of at most 1,000 images (n, T, D), at most 1,000 of each edge."""
     n, height, width = (size // 1000 + 1 for size in part.shape)
     some = part[::n, ::height, ::width]
     return np.concatenate([some[:, [0, -1]].ravel(), some[:, :, [0, -1]].ravel()])

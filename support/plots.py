@@ -22,14 +22,14 @@ BARE = {"frame_on": False, "xticks": [], "yticks": []}  # axes of which only the
 
 @contextlib.contextmanager
 def _picture(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """Yield a figure of a size in inches, to draw in; then write it."""
+    """Yield a figure of a size in inches, to draw in; then write it to the path."""
     figure = Figure(figsize=(width, height), layout="constrained")
     yield figure
     figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
 def learning_curves(history: dict[str, list[float]], path: Path) -> None:
-    """Draw every figure of the history over the epochs, training beside validation."""
+    """Draw every figure of the history over the epochs, training and validation in one panel."""
     training = {name: history[name] for name in history if not name.startswith("val_")}
     validation = {
         name.removeprefix("val_"): history[name] for name in history if name.startswith("val_")
@@ -38,7 +38,11 @@ def learning_curves(history: dict[str, list[float]], path: Path) -> None:
 
 
 def comparison(histories: dict[str, dict[str, list[float]]], path: Path) -> None:
-    """Draw every figure of several trainings over the epochs, training and validation apart."""
+    """Draw every figure of several trainings over the epochs, training and validation apart.
+
+    Args:
+        histories: by the label of their curves.
+    """
     apart = {
         label: {
             f"training_{name}".replace("training_val_", "validation_"): values
@@ -92,7 +96,7 @@ def draw_alignment(
 
     Args:
         probabilities: (steps, classes), class 0 the blank.
-        columns: of the strip that make one step.
+        columns: number of columns of the strip that make one step.
     """
     above.imshow(strip.T, cmap="gray_r", vmin=0, vmax=255, aspect="auto")
     above.set_yticks([])
@@ -126,7 +130,7 @@ def confusion_matrix(truth: np.ndarray, answers: np.ndarray, path: Path) -> None
     mistakes = counts * (1 - np.eye(digits.DIGITS, dtype=int))
     with _picture(path, 6.5, 6) as figure:
         axes = figure.subplots()
-        # Mistakes set the colours: the right answers outnumber them a hundred times.
+        # Only mistakes set the colours, because right answers outnumber them a hundred times.
         image = axes.imshow(mistakes, cmap="Reds", vmin=0, vmax=max(1, mistakes.max()))
         for row, column in np.ndindex(counts.shape):
             axes.text(
@@ -151,8 +155,8 @@ def images(images: np.ndarray, captions: list[str], path: Path, *, columns: int 
     """Draw images (n, height, width) in a grid, each under its caption."""
     with _image_grid(path, images, columns) as grid:
         for axes, caption in zip(grid, captions, strict=True):
-            # Without y, matplotlib looks for ticks there. A file's name may hold what looks like
-            # math.
+            # Without y, matplotlib would look for ticks above the image. A file's name may hold
+            # what looks like math.
             axes.set_title(caption, fontsize=9, y=1, parse_math=False)
 
 
@@ -169,7 +173,8 @@ def reading(
     Args:
         images: (n, T, D), rows as timesteps.
         probabilities: after each row, (n, T, classes).
-        settled: after how many rows the answer no longer changes, (n,); a line stands above it.
+        settled: after how many rows the answer no longer changes, (n,); a line stands above that
+            row.
     """
     rows = math.ceil(len(images) / 4)
     with _picture(path, 12, 3.2 * rows) as figure:
@@ -250,8 +255,8 @@ def padding(
     """Draw the strips of batches with their padding, and below each what was read, red if wrong.
 
     Args:
-        batches: by name, equally large: strips (n, T, D), negative where they are padding, and
-            their labels (n, length).
+        batches: by name, each of n strips (n, T, D), negative where they are padding, and their
+            labels (n, length).
         readings: of each batch, labels (n, length).
     """
     rows = len(next(iter(batches.values())).y)
@@ -276,7 +281,7 @@ def padding(
 
 @contextlib.contextmanager
 def _image_grid(path: Path, images: np.ndarray, columns: int) -> Iterator[list[Axes]]:
-    """Draw images (n, height, width) in a grid; yield each one's axes, with room for captions."""
+    """Draw images (n, height, width) in a grid; yield the axes of each, with room for a caption."""
     rows = max(1, math.ceil(len(images) / columns))
     height, width = images.shape[1:]
     row_height = 10 / columns * height / width + 0.5  # inches

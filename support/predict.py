@@ -24,7 +24,7 @@ class Reader:
     """A trained network of the lessons, to read one digit or a line of them.
 
     Attributes:
-        columns: of a line of digits that make one step; None: it reads one digit, row by row.
+        columns: how many of a line of digits make one step; None: it reads one digit, row by row.
     """
 
     columns = None
@@ -92,7 +92,7 @@ def for_every_row(network: keras.Model) -> keras.Model:
     """Return a classifier that answers after every row, where it can: it reads in one direction.
 
     Args:
-        network: must not be used any more, because both share their layers.
+        network: must not be used afterwards, because both share their layers.
     """
     alike = (
         keras.layers.InputLayer,
@@ -103,7 +103,7 @@ def for_every_row(network: keras.Model) -> keras.Model:
         keras.layers.Dense,
     )
     if not all(isinstance(layer, alike) for layer in network.layers):
-        return network  # a layer that may take all rows together
+        return network  # another layer may combine all rows
     for layer in network.layers:
         if isinstance(layer, keras.layers.RNN):
             layer.return_sequences = True
@@ -118,14 +118,14 @@ def print_predictions(
     Args:
         model: file of the network; None: the newest one in `runs`.
         runs: folder of the runs of a script.
-        seen: picture to write, of what the network saw.
+        seen: file for a picture of what the network saw.
 
     Returns:
         Whether all pictures could be read; those that could not are named on stderr.
 
     Raises:
-        SettingError: no picture is named, there is no trained network, or a file of this name can't
-            be a picture.
+        SettingError: no picture is named, there is no trained network, or the name `seen` does not
+            end in .png.
         DataError: the network cannot be read.
     """
     if not pictures:
@@ -153,14 +153,14 @@ def print_predictions(
 
 
 def _expanded(name: Path) -> list[Path]:
-    """Return the pictures that a name with stars means, which no shell expands on Windows."""
+    """Return the pictures that a name with * stands for: on Windows, no shell expands it."""
     if "*" not in str(name) or name.exists():
         return [name]
     return [Path(path) for path in sorted(glob.glob(str(name)))] or [name]
 
 
 def newest_model(folder: Path) -> Path:
-    """Find the newest model.keras in the runs of a script."""
+    """Find the newest model.keras in the runs of a script; SettingError if there is none."""
     models = [*folder.glob("*/model.keras"), *folder.glob("*/*/model.keras")]
     if not models:
         raise common.SettingError(
@@ -172,7 +172,7 @@ def newest_model(folder: Path) -> Path:
 def collect_digits(folder: str | Path, path: str | Path) -> None:
     """Make a data set of pictures of single digits, as `digits.load_mnist` takes it.
 
-    A fifth of the pictures, chosen at random, is for the test; the others are to train on.
+    A fifth of the pictures, chosen at random, is for the test; the others are for training.
 
     Args:
         folder: FOLDER/7/photo.jpg is a picture of a 7.
@@ -210,17 +210,17 @@ def find_ink(path: Path) -> np.ndarray:
         with Image.open(path) as picture:
             picture = _in_8_bits(ImageOps.exif_transpose(picture))
             picture.thumbnail((2000, 2000))  # a larger photo only takes more time
-    except Exception as error:  # of one of Pillow's many formats
+    except Exception as error:  # each of Pillow's many formats raises its own
         reason = getattr(error, "strerror", None) or "not a picture that Pillow can read"
         raise common.DataError(f"{path}: {reason}") from None
     return ink_in(picture, str(path))
 
 
 def ink_in(picture: Image.Image, name: str) -> np.ndarray:
-    """Find what is written in a picture that is open, in RGBA: see `find_ink`.
+    """Find what is written in an open picture, in RGBA: see `find_ink`.
 
     Args:
-        name: of the picture, for the message.
+        name: what the message of a DataError calls the picture.
     """
     for grey in _in_grey(picture):
         ink = _distance_from_paper(grey)
@@ -237,25 +237,25 @@ def ink_in(picture: Image.Image, name: str) -> np.ndarray:
 
 def _in_8_bits(picture: Image.Image) -> Image.Image:
     """Bring a picture to red, green, blue and opacity, whatever the range of its pixels."""
-    if picture.mode[0] in "IF":  # numbers of 16 bits and more, of which Pillow would cut off
+    if picture.mode[0] in "IF":  # numbers of 16 bits and more, which Pillow would cut off
         values = np.asarray(picture, float)
         if not np.isfinite(values).all():
             raise ValueError("a pixel is not a finite number")
-        contrast = max(np.ptp(values), np.abs(values).max() / 8, 1e-9)  # less is an empty page
+        contrast = max(np.ptp(values), np.abs(values).max() / 8, 1e-9)  # with less, it is empty
         picture = Image.fromarray(np.uint8(255 * (values - values.min()) / contrast))
     return picture.convert("RGBA")
 
 
 def _in_grey(picture: Image.Image) -> Iterator[Image.Image]:
     """Yield a picture in grey, in all ways that may show its ink, the likeliest way first."""
-    for paper in "white", "black":  # seen where it is transparent
+    for paper in "white", "black":  # seen where the picture is transparent
         picture_on_paper = Image.alpha_composite(Image.new("RGBA", picture.size, paper), picture)
         yield picture_on_paper.convert("L")
-    yield from picture_on_paper.split()[:3]  # colours that are equally bright
+    yield from picture_on_paper.split()[:3]  # for ink as bright as the paper, in another colour
 
 
 def _distance_from_paper(grey: Image.Image) -> np.ndarray:
-    """How far the brightness of each pixel is from that of the paper, without single specks."""
+    """Return how far the brightness of each pixel is from the paper's, without single specks."""
     plain = np.asarray(grey, float)
     if min(grey.size) <= 60:
         return np.abs(plain - _paper(plain))
@@ -264,19 +264,23 @@ def _distance_from_paper(grey: Image.Image) -> np.ndarray:
     plain, filtered = np.abs(plain - paper), np.abs(filtered - paper)
     if 2 * (filtered >= 32).sum() >= (plain >= 32).sum():
         return filtered
-    # Most of the ink is gone: lines of one pixel, of which three lie beside each other.
+    # Most of the ink is gone: its lines are one pixel wide. Keep a pixel that is one of three dark
+    # ones in its neighbourhood of 3 x 3, as those of a line are.
     third = ImageFilter.RankFilter(3, 6)
     return np.minimum(plain, np.asarray(Image.fromarray(np.uint8(plain)).filter(third), float))
 
 
 def _paper(brightness: np.ndarray) -> np.ndarray:
-    """The brightness of the paper, a plane through the picture's edge: light falls unevenly."""
+    """Return the brightness of the paper at each pixel, (height, width).
+
+    It is a plane that fits the edge of the picture, because light falls unevenly.
+    """
     height, width = brightness.shape
     y, x = np.mgrid[:height, :width]
     plane = np.stack([np.ones_like(x), x / width, y / height], axis=-1)
     edge = np.ones((height, width), bool)
     edge[1:-1, 1:-1] = False
-    # Writing that touches the edge does not move the paper: the middle half of the edge counts.
+    # Only the middle half of the brightnesses counts, so writing that touches the edge does not.
     low, high = np.quantile(brightness[edge], (0.25, 0.75))
     edge &= (brightness >= low) & (brightness <= high)
     coefficients, *_ = np.linalg.lstsq(plane[edge], brightness[edge], rcond=None)
@@ -284,7 +288,7 @@ def _paper(brightness: np.ndarray) -> np.ndarray:
 
 
 def _scaled(ink: np.ndarray, scale: float) -> np.ndarray:
-    """Ink at another size, with its darkest pixel 255, uint8."""
+    """Return ink at another size, as uint8, with 255 for the darkest pixel."""
     height, width = (max(1, round(length * scale)) for length in ink.shape)
     small = Image.fromarray(ink.astype(np.float32)).resize((width, height), Image.Resampling.BOX)
     pixels = np.asarray(small)
@@ -295,8 +299,8 @@ def to_digit(ink: np.ndarray, size: int = 28) -> np.ndarray:
     """Bring the ink of one digit to the form of MNIST.
 
     Returns:
-        An image (size, size) of uint8; the digit fills a box of 20 x 20, its centre of mass is in
-        the middle.
+        An image (size, size) of uint8, ink 255. If the size is 28, the digit fills a box of 20 x
+        20; its centre of mass is in the middle.
 
     Source: Y. LeCun, C. Cortes and C. Burges, The MNIST database of handwritten digits.
     """
@@ -306,7 +310,7 @@ def to_digit(ink: np.ndarray, size: int = 28) -> np.ndarray:
 
 def to_strip(ink: np.ndarray, size: int = 28) -> np.ndarray:
     """Bring the ink of a line of digits to the form of a strip, uint8, (size, any width)."""
-    # Each digit was centred alone, so that a line of them is a little higher than one.
+    # In training each digit is centred on its own, so a line is a little higher than a digit.
     line = _scaled(ink, round(size * INK_SHARE * 1.1) / ink.shape[0])
     margin = round(size * (1 - INK_SHARE) / 2)
     return np.pad(line, [_margins(line.sum(axis=1), size), (margin, margin)])

@@ -22,7 +22,7 @@ import keras
 _ADDRESSES = "KERAS_DISTRIBUTION_JOB_ADDRESSES"
 _PROCESSES = "KERAS_DISTRIBUTION_NUM_PROCESSES"
 _PROCESS = "KERAS_DISTRIBUTION_PROCESS_ID"
-LONGEST_WAIT = 240.0  # seconds for each other; after 300, JAX would end a process with a dump
+LONGEST_WAIT = 240.0  # seconds for one another; after 300, JAX would end a process with a dump
 
 
 class WorkDone(BaseException):
@@ -31,19 +31,20 @@ class WorkDone(BaseException):
 
 @contextlib.contextmanager
 def join(*, seed: int, output: Path, resume: Path | None) -> Iterator[dict[str, Path | None]]:
-    """Join the processes that Keras's variables name, for the block.
+    """Join, for the block, the processes that Keras's environment variables name.
 
     KERAS_DISTRIBUTION_JOB_ADDRESSES, _NUM_PROCESSES and _PROCESS_ID are those of
     `keras.distribution.initialize`. Without them there is one process. The first of several is
-    the one that a user sees: the others print nothing and write to a folder that is removed.
+    the one that a user sees: the others print nothing and write to a folder that is removed. If not
+    all join within LONGEST_WAIT, each ends with a message and exit code 1.
 
     Args:
-        seed: of the run.
+        seed: that of the run.
         output: the folder that the first process writes to.
         resume: the folder of the run that is to go on, if any.
 
     Yields:
-        `output` and `resume` as this process has to take them.
+        The `output` and the `resume` that this process must use.
 
     Raises:
         SettingError: the variables are incomplete, or the backend is not JAX.

@@ -18,7 +18,7 @@ from support.run_folder import Run
 
 BATCH_SIZE = 500
 WORST = 24  # mistakes that misread.png shows
-MOST_RUNS, MOST_CURVES = 8, 10  # shown at the end of a run; drawn by --compare
+MOST_RUNS, MOST_CURVES = 8, 10  # runs in the table after a test; runs that --compare draws
 
 
 def classifier(
@@ -32,17 +32,18 @@ def classifier(
 ) -> dict[str, float]:
     """Print and write what a classifier made of the test, with ten answers beside the truth.
 
-    Writes to the run's folder: answers.csv, of all examples; confusion_matrix.png and misread.png,
-    the most confident mistakes; with a reader reading.png; metrics.json and learning_curves.png.
+    Writes to the run's folder: answers.csv, of all examples; confusion_matrix.png; misread.png, the
+    most confident mistakes; with a reader, reading.png; metrics.json; and learning_curves.png.
 
     Args:
         network: gives logits (n, classes).
-        figures: of the test: loss (mean cross-entropy, in nats) and accuracy (0 to 1).
+        figures: those of the test: loss (mean cross-entropy, in nats) and accuracy (0 to 1).
         reader: a network that gives logits after each timestep, (n, T, classes), if there is one.
-        more: figures for metrics.json.
+        more: further figures for metrics.json.
 
     Returns:
-        All figures: these, the count of right answers and of all, the seconds of training.
+        All figures: these, the number of right answers and of all, with a reader the mean number of
+        rows until an answer is settled, and the seconds of training.
     """
     logits = network.predict(test.x, batch_size=BATCH_SIZE, verbose=0)
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
@@ -76,7 +77,12 @@ def _captions(truth: np.ndarray, answers: np.ndarray, confidence: np.ndarray) ->
 
 
 def most_confident(wrong: np.ndarray, confidence: np.ndarray) -> np.ndarray:
-    """Return the indices of the mistakes (n,) that were made with most confidence (n,)."""
+    """Return the indices of the most confident mistakes, the most confident first.
+
+    Args:
+        wrong: whether each answer is wrong, (n,).
+        confidence: the probability of each answer, (n,).
+    """
     (mistakes,) = np.nonzero(wrong)
     return mistakes[np.argsort(-confidence[mistakes], kind="stable")][:WORST]
 
@@ -91,7 +97,7 @@ def reading(test: common.Examples, logits: np.ndarray, run: Run) -> dict[str, fl
         logits: after each timestep, (n, T, classes).
 
     Returns:
-        After how many timesteps, on average, the answer no longer changes.
+        test_rows_until_settled: after how many timesteps, on average, the answer no longer changes.
     """
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
     answers, confidence = probabilities.argmax(axis=2), probabilities[:, -1].max(axis=1)
@@ -114,7 +120,7 @@ def reading(test: common.Examples, logits: np.ndarray, run: Run) -> dict[str, fl
 
 
 def timesteps_until_settled(answers: np.ndarray) -> np.ndarray:
-    """Count after how many timesteps the answers (n, T) are the last ones for good: (n,)."""
+    """Count the timesteps, (n,), after which each of the answers (n, T) no longer changes."""
     others = answers != answers[:, -1:]
     return np.where(others, np.arange(1, answers.shape[1] + 1), 0).max(axis=1) + 1
 
@@ -136,13 +142,13 @@ def labeller(
 
     Args:
         logits: (n, steps, classes), class 0 the blank.
-        figures: of the test: loss (mean over the strips, in nats), label_error_rate and
+        figures: those of the test: loss (mean over the strips, in nats), label_error_rate and
             sequence_error_rate (0 to 1) of greedy decoding.
         greedy, beam: labels read by greedy decoding and by beam search, (n, length).
 
     Returns:
-        All figures: these, the error rates of beam search, the count of strips, the error rates of
-        each length, if they differ, and the seconds of training.
+        All figures: these, the error rates of beam search, the number of strips, the error rates
+        for each number of labels, if strips differ in it, and the seconds of training.
     """
     greedy, beam = map(ctc.trimmed, (greedy, beam))
     confidence = ctc.confidences(greedy, logits)
@@ -161,7 +167,7 @@ def labeller(
     plots.misread_strips(test.x[worst], pairs, confidence[worst], run.folder / "misread.png")
     metrics = {f"test_{name}": value for name, value in figures.items()}
     metrics["test_size"] = len(test.y)
-    # Among the rates are those of greedy decoding too, which stay as they were evaluated.
+    # `rates` holds those of greedy decoding too; those that Keras has evaluated take their place.
     return finish(run, metrics | rates | metrics)
 
 
@@ -193,7 +199,7 @@ def _print_rates(lengths: np.ndarray, greedy: np.ndarray, beam: np.ndarray) -> d
     """Print error rates with their 95% intervals; return them by their names in metrics.json.
 
     Args:
-        lengths: numbers of true labels, (n,).
+        lengths: number of true labels of each sequence, (n,).
         greedy, beam: edit distances of both decodings, (n,).
     """
     groups = [
@@ -298,7 +304,7 @@ def finish(run: Run, metrics: dict[str, float]) -> dict[str, float]:
 
 
 def beside_earlier_runs(folder: Path) -> None:
-    """Print a finished run below the last others of the same script that had the same test."""
+    """Print a finished run below the newest others of its script that had the same test."""
     with contextlib.suppress(common.SettingError):  # the run is done, whatever became of its files
         newest = side_by_side.load(folder)
         same_test = side_by_side.finished(folder.parent, like=newest)
@@ -311,18 +317,19 @@ def compare(folders: Sequence[Path], parent: Path) -> None:
     """Print finished runs side by side, and draw their curves: comparison.png, in `parent`.
 
     Args:
-        folders: of the runs; files among them are passed over; none: all in `parent` with the test
-            of the last by name.
+        folders: those of the runs, among which files are ignored; if empty, those of all runs in
+            `parent` that had the same test as the last one by name.
+        parent: the folder of all runs of the script.
 
     Raises:
-        SettingError: there is no such run, there are not two, or two had different tests.
+        SettingError: one is not a finished run, there are fewer than two, or their tests differ.
     """
     runs = [] if folders else [*side_by_side.finished(parent)]
     for folder in dict.fromkeys(folder.resolve() for folder in folders if not folder.is_file()):
         runs.append(side_by_side.load(folder, *runs[:1]))
     if len(runs) < 2:
-        where = "named" if folders else f"with the same test in {parent}"
-        raise common.SettingError(f"--compare: {len(runs)} finished runs {where}, not two")
+        where = "after it" if folders else f"with the same test in {parent}"
+        raise common.SettingError(f"--compare needs two finished runs {where}, not {len(runs)}")
     runs.sort(key=lambda run: run.folder.name)
     _print_runs(runs)
     picture = parent / "comparison.png"

@@ -33,7 +33,7 @@ class Run:
         epochs: the figures of every epoch that is done, by name.
         seconds: how long these epochs took.
         stopped: whether the training ended early because it made no more progress.
-        interrupted: whether Ctrl-C was pressed since the run was opened.
+        interrupted: whether Ctrl-C has been pressed since the run was opened.
     """
 
     def __init__(self, folder: Path, whole: Self | None = None) -> None:
@@ -55,7 +55,7 @@ class Run:
         return {SECONDS: round(self.seconds, 1)} | ({STOPPED: True} if self.stopped else {})
 
     def interrupt(self, number: int, frame: FrameType | None) -> None:
-        """Handle Ctrl-C: remember it, as Keras may drop the exception, and raise Interrupted."""
+        """Handle Ctrl-C: raise Interrupted, and remember it, because Keras may drop exceptions."""
         self.interrupted = True
         raise common.Interrupted(str(self.folder))
 
@@ -66,10 +66,15 @@ class Run:
     def restore(self, network: keras.Model, steps_per_epoch: int) -> None:
         """Bring a compiled network to where the checkpoint of the folder left it, if there is one.
 
+        The run takes over the epochs saved there, their seconds, and whether it stopped early.
+
+        Args:
+            steps_per_epoch: number of weight updates in an epoch.
+
         Raises:
             DataError: the files are damaged.
         """
-        # Otherwise TensorFlow would trace the first step twice, because it creates variables.
+        # Otherwise TensorFlow would trace the first step twice, because that creates variables.
         network.optimizer.build(network.trainable_variables)
         checkpoint = self.folder / "checkpoint.keras"
         if not checkpoint.exists():
@@ -77,12 +82,12 @@ class Run:
         try:
             network.load_weights(checkpoint)
             rows = read_epochs(self.folder)
-            # One less than rows, if the last was cut short:
+            # One less than there are rows, if saving the last epoch was cut short:
             done = int(network.optimizer.iterations.value) // steps_per_epoch
             if done > len(rows):
                 raise ValueError(f"history.csv has {len(rows)} of {done} epochs")
             state = json.loads((self.folder / "metrics.json").read_text())
-            (self.folder / "model.keras").stat()  # raises, if there is none
+            (self.folder / "model.keras").stat()  # raises if there is none
             self.seconds = state[SECONDS]
             self.stopped = state.get(STOPPED, False) and done == len(rows)
             self.epochs = rows[:done]
@@ -94,7 +99,7 @@ class Run:
     def save(self, network: keras.Model) -> None:
         """Write what a run needs in order to go on after the last of `epochs`.
 
-        Writes history.csv, the seconds so far in metrics.json, and last checkpoint.keras, the
+        Writes history.csv, the seconds so far in metrics.json, and, last, checkpoint.keras: the
         network as it is, with the optimizer's state, whose count of weight updates tells how many
         epochs are done.
         """
@@ -134,7 +139,7 @@ def read_epochs(folder: Path) -> list[dict[str, float]]:
 
 
 def by_name(epochs: list[dict[str, float]]) -> dict[str, list[float]]:
-    """Turn the figures of every epoch into the figures of all epochs for each name."""
+    """Turn a list of every epoch's figures into lists of all epochs, one for each figure."""
     return {name: [row[name] for row in epochs] for name in epochs[0]}
 
 
@@ -157,8 +162,8 @@ def open_run(script: str, config: RunConfig) -> Run:
         config: its settings.
 
     Raises:
-        SettingError: the folder cannot be made or written to; or there is no run to resume, it has
-            other settings, or it is finished.
+        SettingError: the folder cannot be made or written to; or the run to resume is missing, has
+            other settings, or is finished.
     """
     settings = config.of_the_run()
     if config.resume:
@@ -202,7 +207,7 @@ def open_part(whole: Run, name: str, config: RunConfig) -> Run:
 
 
 def _note_versions(folder: Path) -> None:
-    """Note in versions.json with which backend and versions a run begins, or goes on."""
+    """Note in versions.json with which backend and versions a run begins or goes on."""
     backend = keras.backend.backend()
     versions = {"backend": backend, "python": platform.python_version()} | {
         library.__name__: library.__version__ for library in (keras, sys.modules[backend], np)

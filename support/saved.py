@@ -31,7 +31,7 @@ def start_from(path: Path | None, network: keras.Model) -> None:
     Raises:
         DataError: the file cannot be read.
         SettingError: the two networks differ in a layer that has weights, or in the scale of the
-            input; it names the first.
+            input; the message names the first difference.
     """
     if path is None:
         return

@@ -24,18 +24,18 @@ class RunConfig(
     test_size: PositiveInt | None = None  # number of test examples, the first ones; None: all
     data: Path = common.DATA_FILE  # file of ((x_train, y_train), (x_test, y_test)): see data/README
     output: Path = Path("runs")  # folder of all runs; each writes to OUTPUT/SCRIPT/TIME
-    start_from: Path | None = None  # saved network, a model.keras, to begin with its weights
-    resume: Path | None = None  # folder of an interrupted run, which then goes on
-    predict: tuple[Path, ...] | None = None  # pictures to read, in place of training
-    draw: bool = False  # write in a window, where a network reads it, in place of training
-    model: Path | None = None  # network that --predict or --draw uses; None: the newest run's
-    seen: Path | None = None  # picture that --predict writes, of what the network saw
-    compare: tuple[Path, ...] | None = None  # runs to show side by side; without a name: all
+    start_from: Path | None = None  # saved network, a model.keras, with whose weights to begin
+    resume: Path | None = None  # folder of an interrupted run to go on with
+    predict: tuple[Path, ...] | None = None  # pictures to read instead of training
+    draw: bool = False  # read what you write in a window instead of training
+    model: Path | None = None  # network that --predict or --draw uses, a model.keras; None: newest
+    seen: Path | None = None  # file for a picture of what the network saw, with --predict
+    compare: tuple[Path, ...] | None = None  # folders of runs to set side by side; none named: all
 
     def of_the_run(self) -> dict:
         """Return the settings that make a run what it is, not those that say what to do with it.
 
-        Data count by their content, not their path: the file's SHA-256 is added, its beginning.
+        Data count by their content, not their path: the beginning of the file's SHA-256 is added.
         """
         settings = self.model_dump(
             mode="json", exclude={"resume", "predict", "draw", "model", "seen", "compare"}

@@ -1,4 +1,4 @@
-"""Finished runs side by side: what differs in them, what they reached, whether it was luck."""
+"""Finished runs side by side: where they differ, what they reached, whether it was luck."""
 
 import contextlib
 import json
@@ -14,21 +14,21 @@ from support import chance, run_folder
 
 FIGURES = {"test_accuracy": "accuracy", "test_label_error_rate": "label error rate"}
 WIDTH = 80  # columns of a terminal
-MOST_SETTINGS = 3  # in the name of a curve
-NAME, CELL = 21, 13  # characters of a run's name, and of a setting: the last ones
+MOST_SETTINGS = 3  # shown in the name of a curve
+NAME, CELL = 21, 13  # the last characters of a run's name, and of a setting, are shown
 
 
 class FinishedRun(NamedTuple):
     """What the folder of a finished run says.
 
-    A run of lesson 4 has several figures, one of each scaling, by its name.
+    A run of lesson 4 has several figures, each with the name of its scaling.
     """
 
     folder: Path
     settings: dict[str, object]
     test: tuple[object, ...]  # data and truth: where they are the same, figures can be compared
     seconds: float  # of training
-    figures: dict[str, float]  # 0 to 1, by what stands above it in a table
+    figures: dict[str, float]  # 0 to 1, by the heading of its column in a table
     right: dict[str, np.ndarray]  # which test examples were read right, (n,), of each figure
     histories: dict[str, dict[str, list[float]]]  # of the training behind each figure
 
@@ -37,14 +37,14 @@ def load(folder: Path, like: FinishedRun | None = None) -> FinishedRun:
     """Read the folder of a finished run.
 
     Raises:
-        SettingError: there is none, it is damaged, or it had another test than the run `like`.
+        SettingError: there is none, it is damaged, or its test was not that of the run `like`.
     """
     figures, right, histories, seconds = {}, {}, {}, 0.0
     another = common.SettingError(f"{folder}: name runs that were tested on the same examples")
     try:
         settings = json.loads((folder / "config.json").read_text())
         metrics = json.loads((folder / "metrics.json").read_text())
-        if like and settings["data_sha256"] != like.test[0]:  # to read all answers takes long
+        if like and settings["data_sha256"] != like.test[0]:  # reading all answers takes long
             raise another
         parts = {"": metrics} if run_folder.SECONDS in metrics else metrics
         for part, values in parts.items():
@@ -70,10 +70,9 @@ def load(folder: Path, like: FinishedRun | None = None) -> FinishedRun:
 
 
 def finished(parent: Path, like: FinishedRun | None = None) -> Iterator[FinishedRun]:
-    """Yield the finished runs in a folder that had one test, the last name first.
+    """Yield the finished runs in a folder that had the same test, the last by name first.
 
-    It is the test of the run `like`, or of the first one that is found. Damaged runs are passed
-    over.
+    The test is that of the run `like`, or of the first run that is found. Damaged runs are skipped.
     """
     for path in sorted(parent.glob("*/metrics.json"), reverse=True):
         with contextlib.suppress(common.SettingError):
@@ -83,7 +82,7 @@ def finished(parent: Path, like: FinishedRun | None = None) -> Iterator[Finished
 
 
 def differing(runs: Sequence[FinishedRun]) -> list[str]:
-    """Name the settings in which runs differ, first those in which the last two do."""
+    """Name the settings in which two or more runs differ, first those in which the last two do."""
     names = dict.fromkeys(name for run in runs for name in run.settings)
     places = "output", "data"  # the same data may lie anywhere
     different = [
@@ -97,16 +96,16 @@ def differing(runs: Sequence[FinishedRun]) -> list[str]:
 
 def _cell(run: FinishedRun, name: str) -> str:
     value = run.settings.get(name, "-")
-    # Every saved network has the same name: the end of its folder's tells it from others.
+    # Every saved network has the same name: the end of its folder's name tells it from others.
     text = f"{value:g}" if isinstance(value, float) else str(value).removesuffix("model.keras")
     return text[-CELL:]
 
 
 def table(runs: Sequence[FinishedRun]) -> list[tuple[str, ...]]:
-    """Make a table of runs, the last one marked, with as many settings as fit a terminal.
+    """Make a table of runs, the last one marked, with as many settings as fit into a terminal.
 
     Returns:
-        Its rows, the first of them the names of its columns.
+        The rows; the first has the names of the columns.
     """
     columns = [["run", *(run.folder.name[-NAME:] for run in runs)]]
     columns[0][-1] = f"*{columns[0][-1]}"
@@ -125,16 +124,16 @@ def table(runs: Sequence[FinishedRun]) -> list[tuple[str, ...]]:
 def against_the_best(runs: Sequence[FinishedRun]) -> str:
     """Say whether the last of the runs is better than the best other one, or whether it was luck.
 
-    The best one read most examples right: in lessons 2 and 3 whole strips, whatever the label
-    error rate. In lesson 4 it is said of the last scaling. Nothing is said where no other run has
-    its figure. The more others there are, the further the best of them comes from the last by
-    chance: the probability is multiplied by their number (C. E. Bonferroni).
+    The best one read the most examples right; in lessons 2 and 3, the most whole strips, whatever
+    the label error rate. In lesson 4, the last scaling is compared. The text is empty if no other
+    run has this figure. The more other runs there are, the further the best of them may be from the
+    last by chance, so the probability is multiplied by their number (C. E. Bonferroni).
     """
     last, name = runs[-1], list(runs[-1].figures)[-1]
     rivals = [run for run in runs[:-1] if name in run.figures]
     if not rivals:
         return ""
-    # Of equally many whole strips, those with the lower label error rate.
+    # Of runs with equally many whole strips, the one with the lower label error rate.
     best = max(rivals, key=lambda run: (run.right[name].sum(), -run.figures[name]))
     right, best_right = last.right[name], best.right[name]
     only_last, only_best = (right & ~best_right).sum(), (best_right & ~right).sum()

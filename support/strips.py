@@ -1,9 +1,9 @@
 """Strips: sequences of digits, composed of images or loaded from a pickle of sequences.
 
 From images: training strips hold training digits only and are composed anew from a random
-generator, each digit at most once and distorted. Validation strips hold validation digits only,
-test strips test digits only, at most 2,000 of them, composed once, in an order that no setting
-changes but the lengths.
+generator; each digit is used at most once, and distorted. Validation strips hold validation digits
+only, and test strips, at most 2,000, test digits only; both are composed once, in an order that no
+setting changes but the lengths.
 
 From sequences, `((x_train, y_train), (x_test, y_test))`, each x a list of arrays (T_i, D) and each
 y a list of label lists: a fixed list, which is only shuffled.
@@ -41,19 +41,19 @@ def load_strips(
     """Load strips: training, validation and test.
 
     Args:
-        path: of a pickle of digits, see `digits.load_mnist`, or of sequences.
-        shortest, longest: digits on a strip that is composed.
-        columns: timesteps that make one step of the network's output.
+        path: file of digits, see `digits.load_digits`, or of sequences.
+        shortest, longest: fewest and most digits on a strip that is composed.
+        columns: number of timesteps that make one step of the network's output.
         train_size, test_size: how many strips to return, the first ones; None: all.
         distortion: of the training digits, see `digits.distorted`; none: they stay as they are.
 
     Returns:
         A function that composes an epoch's training strips from its random generator; validation
-        strips; test strips. One that ends within a step is filled up with background.
+        strips; test strips. A strip that ends within a step is filled up with background.
 
     Raises:
         DataError: the file holds neither digits nor sequences with enough steps for their labels.
-        SettingError: there are fewer strips than asked for, `columns` or `shortest` is too large.
+        SettingError: there are too few strips; `columns`, `shortest` or `longest` is too large.
     """
     parts = data_files.load_parts(path)
     if any(part.labels is None for part in parts):
@@ -95,12 +95,12 @@ def load_equal_strips(
     """Load strips that are all of one length, as `load_strips` does, each part one array (n, T, D).
 
     Args:
-        length: digits on a strip that is composed.
-        columns: timesteps that make one step of the network's output.
-        options: others of `load_strips`.
+        length: number of digits on a strip that is composed.
+        columns: number of timesteps that make one step of the network's output.
+        options: the other arguments of `load_strips`.
 
     Raises:
-        DataError: of a file, see `load_strips`; or its sequences are not all of one length.
+        DataError: see `load_strips`; or the sequences of a file are not all of one length.
         SettingError: see `load_strips`.
     """
     compose, *others = load_strips(
@@ -118,12 +118,13 @@ def load_equal_strips(
 
 
 def strip_lengths(number: int, shortest: int, longest: int) -> np.ndarray:
-    """Return the lengths of the strips that a number of digits make.
+    """Return the lengths of the strips that a number of digits make, counted in digits, (strips,).
 
-    Equally many of each length, in turns, so that every epoch has the same number of strips.
+    The lengths take turns, so they are equally frequent, and every epoch has the same number of
+    strips.
 
     Raises:
-        SettingError: the fewest digits on a strip are more than the most.
+        SettingError: `shortest` is more than `longest`.
     """
     if shortest > longest:
         raise common.SettingError(f"--shortest {shortest} is more than --longest {longest}")
@@ -141,11 +142,14 @@ def compose_strips(
 
     Args:
         examples: images (n, height, width) and labels (n,).
-        shortest, longest: digits on a strip; the lengths between are equally frequent.
+        shortest, longest: fewest and most digits on a strip; all lengths are equally frequent.
 
     Returns:
         Strips whose columns are the timesteps, an object array of arrays (digits * width, height),
         and their labels, digit + 1, padded with 0, (strips, longest).
+
+    Raises:
+        SettingError: `shortest` is more than `longest`.
     """
     order = random.permutation(len(examples.x))
     lengths = random.permutation(strip_lengths(len(order), shortest, longest))
@@ -168,7 +172,7 @@ def compose_distorted(
     size: int | None,
     **distortion: float,
 ) -> common.Examples:
-    """Distort digits and compose strips of them; return the first `size`, all for None."""
+    """Distort digits and compose strips of them; return the first `size`, or all if it is None."""
     if size:  # no more digits than these strips need, however long they turn out
         examples = common.Examples(*(part[: size * longest] for part in examples))
     distorted = common.Examples(digits.distorted(examples.x, random, **distortion), examples.y)
@@ -229,7 +233,7 @@ def _split_sequences(
     long = pixels.light_on_dark(path, pixels.to_uint8(long))
     if transposed:
         print(
-            f"{path} has fewer timesteps than features: if its strips are transposed, it is wrong"
+            f"{path} has fewer timesteps than features: if a strip is transposed, make it strip.T"
         )
     examples = [
         common.Examples(np.fromiter(np.split(image, steps.cumsum()[:-1]), object), padded)
@@ -241,7 +245,11 @@ def _split_sequences(
 
 
 def _sequences_and_labels(part: data_files.Part) -> tuple[list[np.ndarray], np.ndarray]:
-    """Check the sequences (T_i, D) of a part, any pixels, and pad its labels, digit + 1."""
+    """Check the sequences (T_i, D) of a part, with pixels of any kind, and pad its labels.
+
+    Returns:
+        The sequences, and their labels, digit + 1, padded with 0, (n, longest).
+    """
     where = f"{part.where} sequence", f"{part.where} labels of sequence"
     sequences = data_files.to_arrays(where[0], part.x)
     labels = data_files.to_arrays(where[1], part.y, data_files.to_labels)
@@ -261,8 +269,7 @@ def _sequences_and_labels(part: data_files.Part) -> tuple[list[np.ndarray], np.n
             raise common.DataError(
                 f"{where[0]} {index}: expected the shape (T, "
                 f"{first.shape[1] if first.ndim == 2 else 'D'}), T at least 1, of {first.dtype}, "
-                f"found {sequence.shape} of {sequence.dtype}; transposed ones become right by "
-                f"strip.T"
+                f"found {sequence.shape} of {sequence.dtype}; if it is transposed, make it strip.T"
             )
         if not np.isfinite([sequence.min(), sequence.max()]).all():
             raise common.DataError(f"{where[0]} {index}: a pixel is not a finite number")

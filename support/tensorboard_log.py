@@ -27,8 +27,8 @@ class LogMore(keras.callbacks.Callback):
 
     The figures are means since the epoch began, and the learning rate, after every tenth batch.
     keras.callbacks.TensorBoard(update_freq=10) writes them too, but then leaves out those of an
-    epoch whose last batch is not a tenth one. The graph is that of the operations, which TensorFlow
-    alone can write; Keras writes the layers, with any backend.
+    epoch whose last batch is not a tenth one. The graph is that of the operations, which only
+    TensorFlow can write; Keras writes that of the layers, with any backend.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -40,7 +40,7 @@ class LogMore(keras.callbacks.Callback):
         if keras.backend.backend() == "tensorflow":
             pixels = tf.TensorSpec(self.model.input_shape, self.model.inputs[0].dtype)
             answer = tf.function(lambda pixels: self.model(pixels, training=False))
-            with tf.summary.create_file_writer(str(self.folder / "train")).as_default():  # as Keras
+            with tf.summary.create_file_writer(str(self.folder / "train")).as_default():  # Keras's
                 tf.summary.graph(answer.get_concrete_function(pixels).graph)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:

@@ -16,13 +16,13 @@ from support.run_folder import Run
 
 
 class EpochBatches(keras.utils.PyDataset):
-    """Batches of examples that depend on the seed and the number of the epoch, nothing else.
+    """Batches of examples that depend on nothing but the seed and the number of the epoch.
 
     Args:
         compose: makes the examples of an epoch, in their order, from its random generator.
-        batch_size: examples in a batch, of which every process takes its share. One batch holds
-            what is left over, as far as the devices can divide it.
-        seed: of the random generators.
+        batch_size: number of examples in a batch, of which every process takes its share. One
+            batch holds what is left over, as far as the devices can divide it.
+        seed: that of the random generators.
         collate: makes one array of the inputs of a batch, if they are not one already.
 
     Raises:
@@ -95,7 +95,7 @@ def in_batches(examples: common.Examples, batch_size: int = 500) -> EpochBatches
     """Return batches of the same examples in the same order in every epoch, to validate or test.
 
     Args:
-        batch_size: examples in a batch, or a few less, so that the devices can divide them.
+        batch_size: number of examples in a batch, lowered to a multiple of that of the devices.
     """
     batch_size -= batch_size % devices.count()
     return EpochBatches(lambda random: examples, batch_size=batch_size, seed=0)
@@ -109,7 +109,7 @@ def padding_share(batches: EpochBatches) -> float:
 
 
 class StartEpoch(keras.callbacks.Callback):
-    """Make the batches and the dropout of an epoch depend on the seed and its number alone."""
+    """Make the batches and the dropout of an epoch depend only on the seed and its number."""
 
     def __init__(self, batches: EpochBatches) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class StopOnInfiniteLoss(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if not math.isfinite(logs["loss"]):
-            # The loss of the first batch is that of the first weights: no rate has changed them.
+            # The first batch has the loss of the initial weights: no learning rate is to blame.
             advice = "lower --learning-rate" if self.epoch or batch else "look at the data"
             raise common.TrainingError(
                 f"the loss became {logs['loss']} in epoch {self.epoch + 1}, batch {batch + 1}: "
@@ -144,13 +144,13 @@ class StopOnInfiniteLoss(keras.callbacks.Callback):
 class KeepBest(keras.callbacks.EarlyStopping):
     """Write the network of the best epoch, or the last of several equal ones, to model.keras.
 
-    The network alone, without optimizer and metrics: Keras loads it without this project. As
-    Keras's EarlyStopping does, it ends a training that makes no more progress; but it remembers
+    It writes the network without optimizer and metrics, so Keras can load it without this project.
+    As Keras's EarlyStopping does, it ends a training that makes no more progress; but it remembers
     the epochs before a run was interrupted. `keras.callbacks.ModelCheckpoint` would forget which
     was the best, and could leave half a file.
 
     Args:
-        run: whose earlier epochs count too.
+        run: the run, whose earlier epochs count too.
         monitor: name of the figure that says which epoch is the best.
         mode: whether its lowest or its highest value is the best.
         patience: epochs without progress after which the training ends; None: it never does.
@@ -180,7 +180,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     It must be the last callback, to note whether another one has stopped the training. It also
     makes sure that Ctrl-C ends the training: while Keras waits for JAX to compute the figures of a
-    batch or of the validation, it drops every exception, that of Ctrl-C too.
+    batch or of the validation, it drops every exception, even that of Ctrl-C.
     """
 
     def __init__(self, run: Run) -> None:

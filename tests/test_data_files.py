@@ -110,9 +110,9 @@ PYTHON_2 = [path.read_bytes() for path in PICKLES.glob("python2_sequences_*")]
         (b"label,1x1,1x2\n5,0,0\n", "is a text file (CSV?): read it with np.loadtxt"),
         (b'{"x_train": [[0, 1]]}', "is a text file (JSON?)"),
         (b"not a pickle", "is a text file"),
-        ({"x_train": TRAIN[0]}, "is not taken: it holds a dictionary; expected ((x_train, "),
-        (b"\x13\x13\x13", "is not taken: it is neither a pickle nor a .npz file"),
-        ({1, 2}, "is not taken: its instruction b'\\x8f' is not one of plain data"),
+        ({"x_train": TRAIN[0]}, "is not accepted: it holds a dictionary; expected ((x_train, "),
+        (b"\x13\x13\x13", "is not accepted: it is neither a pickle nor a .npz file"),
+        ({1, 2}, "is not accepted: its instruction b'\\x8f' is not one of plain data"),
         (b"", "is damaged"),
         (PLAIN[:-1000], "is damaged"),
         (PLAIN + b"x", "something follows"),
@@ -195,5 +195,5 @@ def test_an_archive_that_expands_without_end_is_refused_early(tmp_path, monkeypa
     zeros = np.zeros((2**12, 2**12), np.uint8)
     path = write(tmp_path / "d.npz", npz(np.savez_compressed, x_test=zeros))
     monkeypatch.setattr(common, "LARGEST_DATA", 2**23)
-    with pytest.raises(DataError, match="is not taken: it holds more than 8 MiB"):
+    with pytest.raises(DataError, match="is not accepted: it holds more than 8 MiB"):
         digits.load_digits(path)

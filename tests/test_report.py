@@ -222,8 +222,8 @@ def test_an_earlier_run_with_part_of_its_answers_is_passed_over(tmp_path, capsys
 def test_what_cannot_be_compared_is_refused(tmp_path):
     one, other = (finished(tmp_path, data_sha256=n)[0].folder for n in "01")
     for folders, message in (
-        ([], "1 finished runs with the same test in .*, not two"),
-        ([one, one.parent / "x" / ".." / one.name], "1 finished runs named, not two"),
+        ([], "needs two finished runs with the same test in .*, not 1$"),
+        ([one, one.parent / "x" / ".." / one.name], "needs two finished runs after it, not 1$"),
         ([one, other], "were tested on the same examples"),
     ):
         with pytest.raises(SettingError, match=message):

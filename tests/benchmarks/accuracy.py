@@ -1,8 +1,8 @@
-"""Run a script with the seeds 0, 1 and 2 and print mean and spread of its results.
+"""Run a script with the seeds 0, 1 and 2, and print the mean and spread of its results.
 
     python tests/benchmarks/accuracy.py classic.py --cell GRU
 
-What follows the script's name is handed to it. The runs are written to runs/ as usual.
+What follows the script's name is handed on to it. The runs are written to runs/ as usual.
 """
 
 import contextlib
@@ -27,8 +27,15 @@ def train(
 ) -> dict[str, dict[str, float | None]]:
     """Run a script of the checkout `root`; return what it wrote to metrics.json.
 
+    Args:
+        arguments: options of the script, but for its seed.
+        environment: variables to add to the environment of the script.
+
     Returns:
-        Metrics by what was trained: standardize.py names its networks, the others have one.
+        Metrics by what was trained: the scalings of standardize.py, or else the script.
+
+    Raises:
+        subprocess.CalledProcessError: the script has failed.
     """
     printed = subprocess.run(
         [sys.executable, root / script, *arguments, "--seed", str(seed)],
@@ -55,7 +62,7 @@ def trained(command: str, seed: int = 0) -> Iterator[Path]:
 
 
 def main() -> None:
-    """Run, print each run's metrics, then mean and spread of every test figure."""
+    """Run; print each run's metrics, then the mean and spread of every figure."""
     script, *arguments = sys.argv[1:]
     print(machine("keras", "tensorflow"))
     runs: dict[str, list[dict]] = {}

@@ -4,7 +4,7 @@
     python tests/benchmarks/against.py ../before [SCRIPT ...]
 
 Each script is trained with the seeds 0, 1 and 2, first there, then here. Prints a Markdown table of
-the test figures and of the seconds of training, mean and standard deviation over the seeds.
+the test figures and the seconds of training: mean and standard deviation over the seeds.
 """
 
 import statistics
@@ -17,12 +17,12 @@ from machine import machine
 
 
 def spread(values: list[float], form: str) -> str:
-    """Say mean and standard deviation of numbers, both written in a form."""
+    """Write the mean and standard deviation of numbers, both in a format such as ".2%"."""
     return f"{statistics.mean(values):{form}} ± {statistics.stdev(values):{form}}"
 
 
 def main() -> None:
-    """Train, print the table."""
+    """Train the networks and print the table, a row after each command."""
     before, *names = sys.argv[1:]
     print(machine("keras", "tensorflow"))
     heads = "command", "figure", "before", "now", "seconds before", "seconds now"

@@ -1,16 +1,17 @@
-"""Measure the figures of a page again, one run after the other, and write them into it.
+"""Measure the figures of a page that are missing or out of date, and write them into the page.
 
     python tests/benchmarks/all.py lesson_1 [--again]
     python tests/benchmarks/all.py --check
 
 What a page shows stands in docs/figures: each table that names the page is measured, in all its
-rows, with the seeds 0, 1 and 2. Runs that are already there are kept, so that a measuring that was
-interrupted goes on; --again forgets them first, as one has to on another day or machine, because
-all figures of a page are of one. Let the machine do nothing else meanwhile.
+rows, with the seeds 0, 1 and 2, one run after the other. Runs that are already there are kept, so
+that a measurement that was interrupted goes on; --again forgets them first. That is needed on
+another day or machine, because all figures of a page are of one day and one machine. Let the
+machine do nothing else meanwhile.
 
---check measures nothing. It names each table whose figures are not those of the settings of today,
-a changed default included, and of what they differ in; its exit code is 1 if there is any. Those of
-a GPU are left out.
+--check measures nothing. It names each table whose figures are not those of today's settings,
+changed defaults included, and the settings in which they differ; its exit code is 1 if there is
+such a table. Tables of a GPU are left out.
 """
 
 import argparse
@@ -39,7 +40,7 @@ def train(command: str, seed: int) -> dict[str, float | None]:
 def printed(command: str) -> list[str]:
     """Run a benchmark; return the lines that it prints below that of machine.py.
 
-    Its exit code is 1 if a figure is not as good as it shall be, which the table says too.
+    Its exit code is 1 also if a figure is not as good as it should be, which the table shows too.
     """
     run = [sys.executable, *command.split()]
     ran = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -55,7 +56,7 @@ def save(name: str, table: dict) -> None:
 
 
 def up_to_date(table: dict, again: bool) -> dict:
-    """Return a table with the settings of today, without what was measured with others."""
+    """Return a table with today's settings, without what was measured with others."""
     if "printed" in table:
         settings = {command: figures.settings(command) for command in table["of"]}
         kept = [] if again or settings != table["of"] else table["printed"]
@@ -96,7 +97,7 @@ def by_command(table: dict) -> dict[str, dict]:
 
 
 def stale(table: dict) -> list[str]:
-    """Say for each command of a table in which settings today differs from what was measured."""
+    """Say, for each command of a table, which settings have changed since it was measured."""
     measured, today = by_command(table), by_command(up_to_date(table, again=False))
     lines = []
     for command, before in measured.items():
@@ -140,7 +141,7 @@ def measure_page(names: list[str], again: bool) -> None:
     if todo and other:
         sys.exit(f"measured {' and '.join(sorted(other))}; this is {HERE}: give --again")
     for name, table in todo.items():
-        save(name, table)  # what is out of date is gone, also if this is interrupted
+        save(name, table)  # what is out of date is gone, even if this is interrupted
     for name, table in todo.items():
         measure(name, table)
 
@@ -148,11 +149,9 @@ def measure_page(names: list[str], again: bool) -> None:
 def main() -> None:
     """Measure the tables of a page, then render every page that shows one of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "page", nargs="?", help="such as lesson_1, of which the file is docs/lesson_1.md"
-    )
-    parser.add_argument("--again", action="store_true", help="forget first what is there already")
-    parser.add_argument("--check", action="store_true", help="only name the tables that are stale")
+    parser.add_argument("page", nargs="?", help="page to measure: lesson_1 is docs/lesson_1.md")
+    parser.add_argument("--again", action="store_true", help="first forget the earlier figures")
+    parser.add_argument("--check", action="store_true", help="only name the outdated tables")
     asked = parser.parse_args()
     if asked.check:
         sys.exit(1 if check() else 0)

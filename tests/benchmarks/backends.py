@@ -23,7 +23,7 @@ MOST_APART = 0.002
 
 
 def main() -> None:
-    """Print the table; exit with code 1 if a figure of the two is more than 0.2 points apart."""
+    """Print the table; exit with code 1 if the two differ by more than 0.2 percentage points."""
     names = sys.argv[1:]
     print(machine("keras", "tensorflow", "jax"))
     heads = ["command", "figure", *(f"{name} {version(name)}" for name in BACKENDS)]

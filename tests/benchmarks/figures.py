@@ -1,9 +1,9 @@
-"""The figures of the pages: how a table is made of what all.py measured.
+"""The figures of the pages: how a table is made from what all.py measured.
 
-docs/figures/NAME.json says what a table holds and holds what was measured: runs of commands, or
+docs/figures/NAME.json says what a table shows, and holds what was measured: runs of commands, or
 what a benchmark printed, with the settings of the commands that it is about. A table stands in its
 page between two marks, `<!-- figures: NAME -->` and `<!-- end of figures -->`. One that all.py does
-not measure, because it asks for another machine, names under "by" the command that does.
+not measure, because it needs another machine, names under "by" the command that does.
 """
 
 import importlib
@@ -25,23 +25,23 @@ MARKED = re.compile(r"(?<=<!-- figures: )(\w+)( -->\n).*?(?=<!-- end of figures 
 
 
 def spread(values: list[float]) -> str:
-    """Say mean and standard deviation of shares."""
+    """Write the mean and standard deviation of shares, in percent."""
     return f"{100 * statistics.mean(values):.2f} ± {100 * statistics.stdev(values):.2f}%"
 
 
 def percent(values: list[float]) -> str:
-    """Say mean and standard deviation of shares, and each of them."""
+    """Write the mean and standard deviation of shares, and each of them, in percent."""
     return f"{spread(values)} ({', '.join(f'{100 * value:.2f}' for value in values)})"
 
 
 def from_to(values: list[float]) -> str:
-    """Say the least and the most of numbers that are rounded."""
+    """Write the smallest and the largest of some numbers, rounded."""
     numbers = [f"{value:.0f}" for value in (min(values), max(values))]
     return " to ".join(dict.fromkeys(numbers))
 
 
 def each(values: list[int | None]) -> str:
-    """Name each of the numbers, if there are any."""
+    """Write each of the numbers; None is "never"."""
     return ", ".join("never" if value is None else str(value) for value in values)
 
 
@@ -58,14 +58,14 @@ COLUMNS: dict[str, tuple[str, Callable[[list], str]]] = {
 
 
 def value_of(metrics: dict[str, float | None], figure: str) -> float | None:
-    """Return a figure of metrics.json; the sequence accuracy is what its error rate leaves."""
+    """Return a figure of metrics.json; the sequence accuracy is 1 minus the error rate."""
     if figure == "test_sequence_accuracy":
         return 1 - metrics["test_sequence_error_rate"]
     return metrics[figure]
 
 
 def settings(command: str) -> dict:
-    """Return the settings that make a run of a command what it is, but for its paths and seed."""
+    """Return the settings that make a run of a command what it is, without its paths and seed."""
     script, *arguments = shlex.split(command)
     module = importlib.import_module(script.removesuffix(".py"))
     config = tyro.cli(module.Config, args=arguments)
@@ -99,7 +99,7 @@ def names() -> list[str]:
 
 
 def render(name: str) -> str:
-    """Make Markdown of a table: where and when it was measured, then a line for each row."""
+    """Make Markdown of a table: when and where it was measured, then a line for each row."""
     table = load(name)
     if "overview" in table:
         return overview(table)

@@ -36,7 +36,7 @@ from support import data_files, digits, strips
 ROOT = Path(__file__).parent.parent.parent
 
 SECONDS, MEMORY = 2, 2**30
-# What a payload has to do to do anything: audit events of Python that loading data never raises.
+# Audit events of Python: a payload must raise one to do anything, and loading data raises none.
 EXECUTION = (
     *("exec", "compile", "import", "code.__new__", "os.system", "os.exec", "os.fork"),
     *("os.posix_spawn", "os.spawn", "subprocess.Popen", "os.remove", "os.mkdir", "os.rename"),
@@ -52,13 +52,13 @@ def _watch(event: str, arguments: tuple) -> None:
         executed.append(event)
 
 
-for codec in "raw_unicode_escape", "cp437":  # else Python imports it when a file first needs it
+for codec in "raw_unicode_escape", "cp437":  # or Python would import them while a file is loaded
     codecs.lookup(codec)
 sys.addaudithook(_watch)
 
 
 class Payload:
-    """Pickles to a call."""
+    """An object whose pickle calls something."""
 
     def __init__(self, call, *arguments):
         self.call = call, arguments
@@ -68,7 +68,7 @@ class Payload:
 
 
 def seeds() -> list[bytes]:
-    """Sound files of every layout, by Python 2 and 3, NumPy before and after 2.0."""
+    """Return sound files of every layout, by Python 2 and 3, and by NumPy before and after 2.0."""
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (24, 6, 6), np.uint8)
     labels = (np.arange(24) % 10).astype(np.uint8)
@@ -94,7 +94,7 @@ def seeds() -> list[bytes]:
 
 
 def attacks() -> dict[str, bytes]:
-    """Pickles that try to run something, or to fill the memory, by name."""
+    """Return, by name, pickles that try to run something, or to fill the memory."""
     import builtins
     import os
     import shutil
@@ -156,7 +156,7 @@ def attacks() -> dict[str, bytes]:
 
 
 def large_attacks() -> Iterator[tuple[str, bytes]]:
-    """Make small archives that become large, each with its name, which ends as a file's does."""
+    """Make small archives that become large, each with the name of a file."""
     limit = common.LARGEST_DATA
 
     def packed(*pieces: object) -> bytes:
@@ -258,7 +258,7 @@ def large_attacks() -> Iterator[tuple[str, bytes]]:
 
 
 def mutated(contents: list[bytes], random: np.random.Generator) -> bytes:
-    """Break a sound pickle: cut it, flip bits, splice opcodes, forge shapes and types."""
+    """Break one of some sound files: cut it, flip bits, splice opcodes, forge shapes and types."""
     content = bytearray(contents[random.integers(len(contents))])
 
     def somewhere() -> int:
@@ -301,7 +301,8 @@ def load(path: Path) -> tuple[str, float]:
     """Load a file as classic.py does and as the sequence scripts do.
 
     Returns:
-        Whether it was loaded or refused, and the seconds that the slower way took.
+        "loaded", in either way, "refused" or "refused in more than a line"; and the seconds of the
+        slower way.
     """
     global loading
     results = []
@@ -309,7 +310,7 @@ def load(path: Path) -> tuple[str, float]:
         lambda: digits.load_digits(path),
         lambda: strips.load_strips(path, shortest=1, longest=2),
     ):
-        gc.collect()  # an error holds on to what was loaded before it; a script ends with it
+        gc.collect()  # an error keeps alive what was loaded before it
         start = time.perf_counter()
         loading = True
         try:
@@ -322,11 +323,11 @@ def load(path: Path) -> tuple[str, float]:
             loading = False
         results.append((outcome, time.perf_counter() - start))
     outcomes, seconds = zip(*results, strict=True)
-    return min(outcomes), max(seconds)  # loaded, if it was either way
+    return min(outcomes), max(seconds)  # "loaded" comes first in the alphabet
 
 
 def files(count: int, large: bool, random: np.random.Generator) -> Iterator[tuple[str, bytes]]:
-    """Make the files to load, each with its name."""
+    """Make the files to load, each with its name: `count` mutations and all attacks."""
     contents = seeds()
     for index in range(count):
         content = mutated(contents, random)
@@ -343,7 +344,7 @@ def files(count: int, large: bool, random: np.random.Generator) -> Iterator[tupl
 
 
 class Peak:
-    """The most memory that this process has taken since it was asked for it, in bytes.
+    """The most memory that this process has taken since `start`, in bytes.
 
     Linux forgets the peak on demand; elsewhere it is that of the whole life of the process.
     """
@@ -379,13 +380,13 @@ def fuzz(count: int, large: bool = True) -> tuple[collections.Counter, Worst, Wo
         large: load the large attacks too, which takes minutes.
 
     Returns:
-        How many files were loaded and refused, the seconds of the slowest, the bytes of memory
-        that the worst took beside its own.
+        How many files were loaded and refused; the seconds of the slowest; the most bytes of memory
+        that a file took in addition to what the process held before.
     """
     outcomes: collections.Counter = collections.Counter()
     slowest = largest = Worst(0, "")
     peak = Peak()
-    gc.freeze()  # collecting passes over what the libraries hold
+    gc.freeze()  # garbage collection then skips what the libraries hold
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "sound.pkl"
         for content in seeds():  # sound ones first: what loads lazily is loaded then

@@ -34,7 +34,7 @@ SEED = 0
 
 
 def network_of(command: str, cell: str) -> keras.Model:
-    """Build the network that a command trains, but with some cell."""
+    """Build the network that a command trains, but with the given cell."""
     script, *arguments = command.split()
     module = importlib.import_module(script.removesuffix(".py"))
     config = tyro.cli(module.Config, args=[*arguments, "--cell", cell])
@@ -63,7 +63,7 @@ def uses_cudnn(network: keras.Model) -> bool:
 
 
 def row(command: str, cell: str, figure: str) -> str:
-    """Train by a command on the GPU, again on the GPU, and on the processor."""
+    """Train by a command on the GPU, again on the GPU, and on the processor; return a table row."""
     script, *arguments = command.split()
     # The figures are those of greedy decoding; with JAX, beam search would take a minute more.
     narrow = ["--beam-width", "1"] if script in READS_LABELS else []

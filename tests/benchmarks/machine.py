@@ -1,4 +1,4 @@
-"""What a benchmark says of the machine above its tables."""
+"""What a benchmark says about the machine, above its tables."""
 
 import contextlib
 import os
@@ -10,7 +10,10 @@ from pathlib import Path
 
 
 def machine(*packages: str) -> str:
-    """Name the date, the processor and its cores, the versions of Python and installed packages."""
+    """Name the date, the processor and its cores, and the versions of Python and the packages.
+
+    Packages that are not installed are left out. The line ends with a line break.
+    """
     installed = [import_module(name) for name in packages if find_spec(name)]
     versions = ", ".join(f"{package.__name__} {package.__version__}" for package in installed)
     python = f"Python {platform.python_version()}"

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/predict_pictures.py
 
-500 digits for lesson 1, and 500 strips of 2 to 8 digits for lesson 3, each enlarged to a random
-size, put somewhere on a larger page, light on dark or dark on light, as PNG files. Trains both
-networks first. Prints a Markdown table.
+Trains the networks of lessons 1 and 3. Then draws 500 digits for lesson 1, and 500 strips of 2 to 8
+digits for lesson 3: each is enlarged to a random size and put somewhere on a larger page, light on
+dark or dark on light, as a PNG file. Prints a Markdown table of how many are read correctly.
 """
 
 import re
@@ -38,7 +38,7 @@ def picture_of(image: np.ndarray, random: np.random.Generator) -> Image.Image:
 
 
 def examples(script: str, random: np.random.Generator) -> tuple[list, list[np.ndarray]]:
-    """Return the digits of each picture, and its image (height, width)."""
+    """Return the digits of each picture, and the image of each (height, width)."""
     _, mnist = digits.load_mnist()
     if script == "classic.py":
         return [[y] for y in mnist.y[:PICTURES]], list(mnist.x[:PICTURES])
@@ -48,7 +48,7 @@ def examples(script: str, random: np.random.Generator) -> tuple[list, list[np.nd
 
 
 def read(script: str, model: Path, images: list[np.ndarray], random) -> list[list[int]]:
-    """Draw a picture of each image; return what the script reads in it."""
+    """Draw a picture of each image; return the digits that the script reads in each."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{number:03}.png" for number in range(PICTURES)]
         for image, path in zip(images, paths, strict=True):
@@ -60,7 +60,7 @@ def read(script: str, model: Path, images: list[np.ndarray], random) -> list[lis
 
 
 def main() -> None:
-    """Print the share of digits, or of labels, that were read right."""
+    """Print the share of the digits in all pictures that were read correctly."""
     print(machine("keras", "tensorflow"))
     print("| network | pictures | digits in them | read correctly |\n|---|---|---|---|")
     for script in "classic.py", "variable_length_seq.py":

@@ -2,10 +2,11 @@
 
     python tests/benchmarks/second_training.py
 
-Trains the network of lesson 1. Then draws pictures of seven-segment digits, as on a clock, 10 of
-each digit to train on and 20 of each, drawn anew, to test on; makes a data set of the first and
-trains on it, from the weights of the network. Does it learn to read them, and what does it forget?
-Prints a Markdown table of the accuracy on the new pictures and on the MNIST test digits.
+Trains the network of lesson 1. Then draws pictures of seven-segment digits, as on a clock: 10 of
+each digit to train on, and 20 others of each to test on. Trains a second time from the weights of
+the network, once on MNIST again and once on a data set of the first pictures. Does the network
+learn to read them, and what does it forget? Prints a Markdown table of the accuracy on the test
+pictures and on the MNIST test digits.
 """
 
 import contextlib
@@ -63,7 +64,7 @@ def draw_all(folder: Path, each: int, seed: int) -> None:
 
 
 def accuracies(model: Path, pictures: Path) -> str:
-    """Say, as two cells, which share of the pictures and of the MNIST test digits it reads."""
+    """Write, as two cells, which share of the pictures and of MNIST's test digits a model reads."""
     network = saved.load(model)
     paths = sorted(pictures.glob("*/*"))
     images = np.stack([predict.to_digit(predict.find_ink(path)) for path in paths])

@@ -1,11 +1,11 @@
-"""How long published recipes take to their own test figure, and how long these scripts take to it.
+"""How long published recipes take to reach their own test figure, and how long these scripts take.
 
     python tests/benchmarks/time_to_accuracy.py [PICTURE [TASK ...]]
 
-The recipes are settings of the scripts. Each trains in a process of its own, ours and the recipe in
-turns, because a machine's speed changes, with each seed of the task. The clock runs during training
-alone, compilation included, and stands still while the network is tested. Prints a Markdown table,
-and draws the test figures over the seconds.
+The recipes are settings of the scripts. With each seed of a task, ours and the recipe train in
+turns, because a machine's speed changes, and each in a process of its own. The clock runs during
+training alone, compilation included, and stands still while the network is tested. Prints a
+Markdown table, and draws the test figures over the seconds.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from support import command_line, ctc, digits, strips
 
 
 class Task(NamedTuple):
-    """A published recipe, the test figure that it came to, and the command of ours to compare."""
+    """A published recipe, the test figure that it reached, and our command to compare with it."""
 
     recipe: str
     theirs: str  # the recipe as a command, but for "python"
@@ -79,15 +79,16 @@ Curve = list[tuple[float, float]]  # seconds of training, and the test figure th
 PLAIN = " --schedule constant --clip-norm None --distortion 0 --shift 0"  # as all recipes are
 STRIPS = 500  # to test on
 INTERVAL = 43  # batches between two tests
-LONGEST = 30  # times ours; then a recipe is given up
+LONGEST = 30  # times as long as ours, after which a recipe is given up
 
 
 class Watch(keras.callbacks.Callback):
     """Test the network every few batches, with the clock stopped, and print a line of JSON.
 
     Args:
+        task: whose figure the network is to reach.
         test: what to test it on.
-        seconds: end the training after so many, or when it reaches the figure.
+        seconds: after these, or when it reaches the figure, the training ends.
     """
 
     def __init__(self, task: Task, test: common.Examples, seconds: float) -> None:
@@ -116,7 +117,7 @@ class Watch(keras.callbacks.Callback):
 
 
 def load_test(task: Task) -> common.Examples:
-    """Load the test digits, or strips of them, one array (n, 140, 28)."""
+    """Load the test digits, images (n, 28, 28), or strips of them, (n, 140, 28)."""
     _, test = digits.load_mnist()
     if task.figure == "accuracy":
         return test
@@ -125,7 +126,7 @@ def load_test(task: Task) -> common.Examples:
 
 
 def train_in_this_process(name: str, who: str, seed: str, seconds: str) -> None:
-    """Run a command of a task, ours or the recipe's, and end it when it reaches the figure."""
+    """Run a command of a task, ours or the recipe's, until it reaches the figure or time is up."""
     task = TASKS[name]
     command = task.ours if who == "ours" else task.theirs + PLAIN
     watch = Watch(task, load_test(task), float(seconds))
@@ -143,7 +144,7 @@ def train_in_this_process(name: str, who: str, seed: str, seconds: str) -> None:
 
 
 def trained(name: str, who: str, seed: int, seconds: float = float("inf")) -> Curve:
-    """Train in a new process; return seconds and test figure of every test."""
+    """Train in a new process; return the seconds and the figure of every test."""
     command = [sys.executable, __file__, "--train", name, who, str(seed), str(seconds)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if ran.returncode:
@@ -188,7 +189,10 @@ def draw(races: dict[str, tuple[list[Curve], list[Curve]]], path: Path) -> None:
 
 
 def race(name: str) -> tuple[list[Curve], list[Curve]]:
-    """Train ours and the recipe with every seed, in turns; give the recipe up in time."""
+    """Train ours and the recipe with every seed, in turns; return the curves of both.
+
+    A recipe that takes more than LONGEST times as long as ours is given up.
+    """
     task, ours, recipe = TASKS[name], [], []
     for seed in task.seeds:
         ours.append(trained(name, "ours", seed))
@@ -197,7 +201,7 @@ def race(name: str) -> tuple[list[Curve], list[Curve]]:
 
 
 def main(picture: str | None = None, *names: str) -> None:
-    """Train all, print the table, draw the picture."""
+    """Train all, print the table, and draw the picture if its path is given."""
     print(machine("keras", "tensorflow"))
     print("| until | recipe | seconds | ours | seconds | times faster |")
     print("|---|---|---|---|---|---|")
