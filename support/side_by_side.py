@@ -39,7 +39,7 @@ def load(folder: Path, like: FinishedRun | None = None) -> FinishedRun:
     Raises:
         SettingError: there is none, it is damaged, or its test was not that of the run `like`.
     """
-    figures, right, histories, seconds = {}, {}, {}, 0.0
+    figures, right, histories, seconds, tests = {}, {}, {}, 0.0, set()
     another = common.SettingError(f"{folder}: name runs that were tested on the same examples")
     try:
         settings = json.loads((folder / "config.json").read_text())
@@ -57,7 +57,8 @@ def load(folder: Path, like: FinishedRun | None = None) -> FinishedRun:
                 folder / part / "answers.csv", str, delimiter=",", skiprows=1, ndmin=2
             ).T
             right[name] = truth == answers
-        test = (settings["data_sha256"], *truth)  # the same in all parts
+            tests.add((settings["data_sha256"], *truth))
+        (test,) = tests  # all parts had the same
         if like and test != like.test:
             raise another
     except common.SettingError:
