@@ -9,7 +9,7 @@ the network says the blank of Connectionist Temporal Classification (CTC): nothi
     python variable_length_seq.py --optimizer Adam --schedule constant --learning-rate 0.001
 
 With its default settings it reads 0.9% of the labels of the test strips wrong, and 97% of the
-strips without an error (greedy decoding), after 2 to 3 minutes of training on 2 cores.
+strips without an error (greedy decoding), after about 2 minutes of training on 2 cores.
 
 It prints the network, the loss and error rates of every epoch and of the test, and ten readings
 beside the truth. It writes a folder runs/variable_length_seq/TIME: model.keras, the network of the
