@@ -125,19 +125,17 @@ def trimmed(labels: np.ndarray) -> np.ndarray:
     return labels[:, : (labels > BLANK).sum(axis=1).max(initial=0)]
 
 
-def error_rates(truth: np.ndarray, reading: np.ndarray) -> dict[str, float]:
-    """Compare readings with the truth, labels (n, length).
+def error_rates(distances: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
+    """Compare readings with the truth.
+
+    Args:
+        distances: edit distances of the readings, (n,), see `edit_distances`.
+        lengths: number of true labels of each sequence, (n,).
 
     Returns:
         label_error_rate: the sum of the edit distances, divided by the number of true labels.
         sequence_error_rate: share of the sequences with an error.
     """
-    distances = ops.convert_to_numpy(edit_distances(truth, reading))
-    return rates_of(distances, (truth > BLANK).sum(axis=1))
-
-
-def rates_of(distances: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
-    """Return the rates of `error_rates`, from edit distances and numbers of true labels, (n,)."""
     return {
         "label_error_rate": float(distances.sum() / lengths.sum()),
         "sequence_error_rate": float((distances > 0).mean()),

@@ -214,7 +214,7 @@ def _print_rates(lengths: np.ndarray, greedy: np.ndarray, beam: np.ndarray) -> d
     for name, key, distances, group in groups:
         errors = distances[group]
         wrong, size = np.count_nonzero(errors), len(errors)
-        rates = ctc.rates_of(errors, lengths[group])
+        rates = ctc.error_rates(errors, lengths[group])
         metrics |= {key.format(rate): value for rate, value in rates.items()}
         intervals = (
             _spelt(chance.interval_of_rate(errors, lengths[group])),

@@ -94,13 +94,18 @@ def pairs():
     return pad(truth, dtype="uint8"), pad(reading), distances
 
 
+def error_rates(truth, reading):
+    distances = keras.ops.convert_to_numpy(ctc.edit_distances(truth, reading))
+    return ctc.error_rates(distances, (truth > 0).sum(axis=1))
+
+
 def test_rates_equal_an_independent_edit_distance_on_1000_random_pairs(pairs):
     truth, reading, distances = pairs
     np.testing.assert_array_equal(ctc.edit_distances(truth, reading), distances)
-    rates = ctc.error_rates(truth, reading)
+    rates = error_rates(truth, reading)
     assert rates["label_error_rate"] == pytest.approx(distances.sum() / (truth > 0).sum())
     assert rates["sequence_error_rate"] == np.mean(distances > 0)
-    of_nothing = ctc.error_rates(truth, reading[:, :0])
+    of_nothing = error_rates(truth, reading[:, :0])
     assert of_nothing == {"label_error_rate": 1.0, "sequence_error_rate": 1.0}
 
 
@@ -116,7 +121,7 @@ def test_metrics_of_compile_are_those_of_evaluate(pairs):
     for _ in range(2):  # reset, they begin anew
         figures = network.evaluate(logits, truth, batch_size=300, verbose=0, return_dict=True)
         del figures["loss"]
-        assert figures == pytest.approx(ctc.error_rates(truth, reading), rel=1e-5)
+        assert figures == pytest.approx(error_rates(truth, reading), rel=1e-5)
 
 
 def test_trimmed_labels_keep_every_label():

@@ -110,7 +110,7 @@ class Watch(keras.callbacks.Callback):
         if self.task.figure == "accuracy":
             figure = float((logits.argmax(axis=-1) == self.test.y).mean())
         else:
-            figure = ctc.error_rates(self.test.y, ctc.read_labels(logits))["label_error_rate"]
+            figure = float(ctc.LabelErrorRate()(self.test.y, logits))
         print(json.dumps([seconds, figure]), file=self.out, flush=True)
         self.model.stop_training |= self.task.reached(figure) or seconds > self.seconds
         self.testing += time.perf_counter() - stopped
