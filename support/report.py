@@ -336,6 +336,7 @@ def compare(folders: Sequence[Path], parent: Path) -> None:
     parent.mkdir(parents=True, exist_ok=True)
     plots.comparison(side_by_side.curves(runs[-MOST_CURVES:]), picture)
     print(f"\nwrote {picture}, the curves of {len(runs[-MOST_CURVES:])} of {len(runs)} runs")
+    show_in_notebook(parent)
 
 
 def _print_runs(runs: Sequence[side_by_side.FinishedRun]) -> None:

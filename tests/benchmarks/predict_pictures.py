@@ -62,7 +62,7 @@ def read(script: str, model: Path, images: list[np.ndarray], random) -> list[lis
 def main() -> None:
     """Print the share of the digits in all pictures that were read correctly."""
     print(machine("keras", "tensorflow"))
-    print("| network | pictures | digits in them | read correctly |\n|---|---|---|---|")
+    print("| network | pictures | digits in them | digits read correctly |\n|---|---|---|---|")
     for script in "classic.py", "variable_length_seq.py":
         random = np.random.default_rng(0)
         truths, images = examples(script, random)
