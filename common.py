@@ -3,10 +3,8 @@
 import contextlib
 import faulthandler
 import gc
-import gzip
 import io
 import json
-import lzma
 import math
 import os
 import pickle
@@ -79,6 +77,7 @@ class _NoTensorFlow:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
+@hold_back_output()
 def import_tensorflow() -> str:
     """Import TensorFlow, as Keras does later with any backend; hide it from Keras if it is broken.
 
@@ -91,11 +90,10 @@ def import_tensorflow() -> str:
         # Each network has functions of its own, so it is no fault that each is traced anew.
         tensorflow.get_logger().addFilter(lambda record: "retracing" not in record.getMessage())
     except Exception as error:  # a broken package may raise anything
-        if getattr(error, "name", None) == "tensorflow":
-            return ""  # it is not installed
-        sys.modules.pop("tensorflow", None)
-        sys.meta_path.insert(0, _NoTensorFlow())
-        return one_line(error)
+        if getattr(error, "name", None) != "tensorflow":  # else it is not installed
+            sys.modules.pop("tensorflow", None)
+            sys.meta_path.insert(0, _NoTensorFlow())
+            return one_line(error)
     return ""
 
 
@@ -132,9 +130,7 @@ def choose_backend(broken: str = "") -> None:
 shown_by = os.environ.get("MPLBACKEND", "")
 if shown_by.startswith("module://") and not find_spec(shown_by[9:].split(".")[0]):
     del os.environ["MPLBACKEND"]
-with hold_back_output():
-    broken = import_tensorflow()
-choose_backend(broken)
+choose_backend(import_tensorflow())
 with hold_back_output():
     import keras
 keras.config.set_floatx("float32")  # whatever keras.json says
@@ -360,9 +356,10 @@ class LimitedFile(io.RawIOBase):
 
 
 class _LimitedLines(io.BufferedReader):
-    """Refuses long lines, because decoding a line takes several times its size in memory."""
+    """Refuses lines of more than `longest` bytes: decoding one takes several times its size.
 
-    longest = LONGEST_LINE  # in bytes
+    `_LimitedInstructions` sets `longest` before each instruction.
+    """
 
     def readline(self) -> bytes:
         line = super().readline(self.longest)
@@ -451,22 +448,6 @@ class _DataUnpickler(pickle._Unpickler):
     }
 
 
-@contextlib.contextmanager
-def data_errors(path: Path) -> Iterator[None]:
-    """Turn what reading a data file raises into a DataError that says what is wrong with it."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist: check --data") from None
-    except (IsADirectoryError, PermissionError) as error:
-        raise DataError(f"{path} can't be read: {error.strerror}") from None
-    except RefusedContent as error:
-        raise DataError(f"{path} is not accepted: {one_line(error)}") from None
-    except Exception as error:  # a damaged byte can lead to any error
-        reason = one_line(error) or "it ends too early"
-        raise DataError(f"{path} is damaged ({type(error).__name__}: {reason})") from None
-
-
 def load_pickle(file: BinaryIO) -> object:
     """Read a pickle of plain data, without running any code in it.
 
@@ -486,10 +467,3 @@ def load_pickle(file: BinaryIO) -> object:
     if reader.read(1):  # an archive checks its checksum when its end is read
         raise ValueError("something follows after its end")
     return content
-
-
-def unpacked(path: Path) -> BinaryIO:
-    """Open a file to read what it holds; unpack it if it begins as gzip or xz files do."""
-    with path.open("rb") as file:
-        start = file.read(2)
-    return {b"\x1f\x8b": gzip.open, b"\xfd7": lzma.open}.get(start, open)(path, "rb")

@@ -70,12 +70,6 @@ def make(
 def main(config: Config) -> None:
     """Make both files, and print their SHA-256; write neither if that would change a file."""
     parts = digits.load_mnist(config.data)
-    fewest = min(len(part.x) for part in parts)
-    if fewest < max(config.digits, config.longest):
-        raise common.SettingError(
-            f"sequences of {max(config.digits, config.longest):,} digits, but {config.data} has "
-            f"{fewest:,} to train or to test on"
-        )
     files = {
         "seqDigits.pkl": make(parts, config, config.digits, config.digits),
         "seqDigitsVar.pkl": make(parts, config, config.shortest, config.longest),

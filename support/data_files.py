@@ -2,7 +2,9 @@
 
 import contextlib
 import functools
+import gzip
 import io
+import lzma
 import re
 import zipfile
 from collections.abc import Callable
@@ -74,10 +76,22 @@ def load_parts(path: Path) -> list[Part]:
     Raises:
         DataError: the file cannot be read, is of another kind, or has another layout.
     """
-    with common.data_errors(path), common.unpacked(path) as file:
-        start = file.peek(512)[:512]
-        _refuse(start, OTHER_FILES)
-        content = load_npz(path) if start.startswith(b"PK\3\4") else _load_pickle(file, start)
+    try:
+        with path.open("rb") as packed:
+            unpack = {b"\x1f\x8b": gzip.open, b"\xfd7": lzma.open}.get(packed.peek(2)[:2])
+            file = unpack(packed) if unpack else packed
+            start = file.peek(512)[:512]
+            _refuse(start, OTHER_FILES)
+            content = load_npz(path) if start.startswith(b"PK\3\4") else _load_pickle(file, start)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: check --data") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise DataError(f"{path} can't be read: {error.strerror}") from None
+    except RefusedContent as error:
+        raise DataError(f"{path} is not accepted: {common.one_line(error)}") from None
+    except Exception as error:  # a damaged byte can lead to any error
+        reason = common.one_line(error) or "it ends too early"
+        raise DataError(f"{path} is damaged ({type(error).__name__}: {reason})") from None
     match content:
         case [[_, _], [_, _]]:
             names = "training", "test"

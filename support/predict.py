@@ -133,7 +133,7 @@ def print_predictions(
     if seen and seen.suffix.lower() != ".png":
         raise common.SettingError(f"--seen {seen}: the name must end in .png")
     reader = Reader(model or newest_model(runs))
-    images, captions = [], []
+    read = []
     pictures = [path for name in pictures for path in _expanded(name)]
     for picture in pictures:
         try:
@@ -142,21 +142,19 @@ def print_predictions(
             print(error, file=sys.stderr)
             continue
         print(f"{picture}: {answer} ({probability:.1%})", flush=True)
-        images.append(image)
-        captions.append(f"{picture.name}: {answer}\n{probability:.1%}")
-    if seen and images:
-        columns = [image.T for image in images[:MOST_SEEN]]
+        read.append((image.T, f"{picture.name}: {answer}\n{probability:.1%}"))
+    if seen and read:
+        columns, captions = zip(*read[:MOST_SEEN], strict=True)
         padded = keras.utils.pad_sequences(columns, dtype="uint8", padding="post")
-        plots.images(padded.transpose(0, 2, 1), captions[:MOST_SEEN], seen, columns=3)
-        print(f"wrote {seen}, which shows {len(columns)} of {len(images)} pictures")
-    return len(images) == len(pictures)
+        plots.images(padded.transpose(0, 2, 1), captions, seen, columns=3)
+        print(f"wrote {seen}, which shows {len(columns)} of {len(read)} pictures")
+    return len(read) == len(pictures)
 
 
 def _expanded(name: Path) -> list[Path]:
     """Return the pictures that a name with * stands for: on Windows, no shell expands it."""
-    if "*" not in str(name) or name.exists():
-        return [name]
-    return [Path(path) for path in sorted(glob.glob(str(name)))] or [name]
+    found = [] if name.exists() or "*" not in str(name) else sorted(glob.glob(str(name)))
+    return [Path(path) for path in found] or [name]
 
 
 def newest_model(folder: Path) -> Path:
@@ -289,9 +287,8 @@ def _paper(brightness: np.ndarray) -> np.ndarray:
 
 def _scaled(ink: np.ndarray, scale: float) -> np.ndarray:
     """Return ink at another size, as uint8, with 255 for the darkest pixel."""
-    height, width = (max(1, round(length * scale)) for length in ink.shape)
-    small = Image.fromarray(ink.astype(np.float32)).resize((width, height), Image.Resampling.BOX)
-    pixels = np.asarray(small)
+    size = [max(1, round(length * scale)) for length in reversed(ink.shape)]  # width, height
+    pixels = np.asarray(Image.fromarray(ink.astype(np.float32)).resize(size, Image.Resampling.BOX))
     return np.rint(255 * pixels / pixels.max()).astype(np.uint8)
 
 

@@ -1,7 +1,6 @@
 """What is printed and written after a test."""
 
 import contextlib
-import csv
 import itertools
 import sys
 import textwrap
@@ -241,10 +240,13 @@ def _show_answers(
     """Print ten answers beside the truth, with their probability; write answers.csv, of all."""
     shown = zip(truth[:10], answers[:10], map("{:.2%}".format, confidence), strict=False)
     _print_rows([("truth", name, "probability"), *shown])
-    columns = range(len(confidence)), truth, answers, map("{:.6f}".format, confidence)
-    with common.written_beside(folder / "answers.csv") as path, path.open("w", newline="") as file:
-        header = ("example", "truth", "answer", "probability")
-        csv.writer(file).writerows([header, *zip(*columns, strict=True)])
+    columns = {
+        "example": range(len(confidence)),
+        "truth": truth,
+        "answer": answers,
+        "probability": map("{:.6f}".format, confidence),
+    }
+    run_folder.write_csv(columns, folder / "answers.csv")
 
 
 def _print_rows(rows: Sequence[Sequence[object]]) -> None:

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 from typing import Self
@@ -103,13 +104,10 @@ class Run:
         network as it is, with the optimizer's state, whose count of weight updates tells how many
         epochs are done.
         """
-        with (
-            common.written_beside(self.folder / "history.csv") as path,
-            path.open("w", newline="") as file,
-        ):
-            writer = csv.DictWriter(file, ["epoch", *sorted(self.epochs[-1])])
-            writer.writeheader()
-            writer.writerows({"epoch": i, **row} for i, row in enumerate(self.epochs))
+        write_csv(
+            {"epoch": range(len(self.epochs))} | dict(sorted(self.history.items())),
+            self.folder / "history.csv",
+        )
         write_json(self.state, self.folder / "metrics.json")
         with common.written_beside(self.folder / "checkpoint.keras") as path:
             network.save(path)
@@ -147,6 +145,12 @@ def write_json(content: dict | list, path: Path) -> None:
     """Write a dictionary or a list as JSON."""
     with common.written_beside(path) as file:
         file.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def write_csv(columns: dict[str, Iterable], path: Path) -> None:
+    """Write columns of equal length, each below its name, as CSV."""
+    with common.written_beside(path) as unfinished, unfinished.open("w", newline="") as file:
+        csv.writer(file).writerows([columns, *zip(*columns.values(), strict=True)])
 
 
 def open_run(script: str, config: RunConfig) -> Run:

@@ -40,12 +40,9 @@ def load(folder: Path, like: FinishedRun | None = None) -> FinishedRun:
         SettingError: there is none, it is damaged, or its test was not that of the run `like`.
     """
     figures, right, histories, seconds, tests = {}, {}, {}, 0.0, set()
-    another = common.SettingError(f"{folder}: name runs that were tested on the same examples")
     try:
         settings = json.loads((folder / "config.json").read_text())
         metrics = json.loads((folder / "metrics.json").read_text())
-        if like and settings["data_sha256"] != like.test[0]:  # reading all answers takes long
-            raise another
         parts = {"": metrics} if run_folder.SECONDS in metrics else metrics
         for part, values in parts.items():
             (figure,) = FIGURES.keys() & values.keys()
@@ -59,14 +56,12 @@ def load(folder: Path, like: FinishedRun | None = None) -> FinishedRun:
             right[name] = truth == answers
             tests.add((settings["data_sha256"], *truth))
         (test,) = tests  # all parts had the same
-        if like and test != like.test:
-            raise another
-    except common.SettingError:
-        raise
     except Exception:  # whatever a missing or damaged file raises
         raise common.SettingError(
             f"{folder}: there is no finished run: it is missing, has not ended, or is damaged"
         ) from None
+    if like and test != like.test:
+        raise common.SettingError(f"{folder}: name runs that were tested on the same examples")
     return FinishedRun(folder, settings, test, seconds, figures, right, histories)
 
 

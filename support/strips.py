@@ -103,18 +103,11 @@ def load_equal_strips(
         DataError: see `load_strips`; or the sequences of a file are not all of one length.
         SettingError: see `load_strips`.
     """
-    compose, *others = load_strips(
+    compose, validation, test = load_strips(
         path, shortest=length, longest=length, columns=columns, **options
     )
-    validation, test = map(stack_equal, others, ("validation", "test"))
-
-    def compose_equal(random: np.random.Generator) -> common.Examples:
-        train = stack_equal(compose(random), "training")
-        if not train.x.shape[1:] == validation.x.shape[1:] == test.x.shape[1:]:
-            raise common.DataError(f"{path}: training and test sequences differ in length")
-        return train
-
-    return compose_equal, validation, test
+    equal = functools.partial(_stack_equal, path, len(test.x[0]))
+    return lambda random: equal(compose(random)), equal(validation), equal(test)
 
 
 def strip_lengths(number: int, shortest: int, longest: int) -> np.ndarray:
@@ -124,10 +117,14 @@ def strip_lengths(number: int, shortest: int, longest: int) -> np.ndarray:
     strips.
 
     Raises:
-        SettingError: `shortest` is more than `longest`.
+        SettingError: `shortest` is more than `longest`, or that is more than there are digits.
     """
     if shortest > longest:
         raise common.SettingError(f"--shortest {shortest} is more than --longest {longest}")
+    if longest > number:
+        raise common.SettingError(
+            f"strips of {longest:,} digits, but there are {number:,} to train, validate or test"
+        )
     lengths = np.resize(np.arange(shortest, longest + 1), number // shortest)
     return lengths[lengths.cumsum() <= number]
 
@@ -149,17 +146,16 @@ def compose_strips(
         and their labels, digit + 1, padded with 0, (strips, longest).
 
     Raises:
-        SettingError: `shortest` is more than `longest`.
+        SettingError: see `strip_lengths`.
     """
     order = random.permutation(len(examples.x))
     lengths = random.permutation(strip_lengths(len(order), shortest, longest))
-    ends = lengths.cumsum()
-    columns, digit_labels = examples.x[order].transpose(0, 2, 1), examples.y[order] + 1
-    strips = np.empty(len(ends), object)
-    labels = np.zeros((len(ends), longest), np.uint8)
-    for strip, (length, end) in enumerate(zip(lengths, ends, strict=True)):
-        strips[strip] = columns[end - length : end].reshape(-1, columns.shape[2])
-        labels[strip, :length] = digit_labels[end - length : end]
+    order = order[: lengths.sum()]  # a few digits may be left over
+    columns = examples.x[order].transpose(0, 2, 1)
+    parts = np.split(columns, lengths.cumsum()[:-1])
+    strips = np.fromiter((part.reshape(-1, columns.shape[2]) for part in parts), object)
+    labels = np.zeros((len(lengths), longest), np.uint8)
+    labels[np.arange(longest) < lengths[:, None]] = examples.y[order] + 1
     return common.Examples(strips, labels)
 
 
@@ -173,24 +169,18 @@ def compose_distorted(
     **distortion: float,
 ) -> common.Examples:
     """Distort digits and compose strips of them; return the first `size`, or all if it is None."""
-    if size:  # no more digits than these strips need, however long they turn out
-        examples = common.Examples(*(part[: size * longest] for part in examples))
-    distorted = common.Examples(digits.distorted(examples.x, random, **distortion), examples.y)
-    strips = compose_strips(distorted, shortest, longest, random)
+    most = size and size * longest  # digits that these strips need, however long they turn out
+    x = digits.distorted(examples.x[:most], random, **distortion)
+    strips = compose_strips(common.Examples(x, examples.y[:most]), shortest, longest, random)
     return common.Examples(*(part[:size] for part in strips))
 
 
 def _split_digits(
     path: Path, parts: list[data_files.Part], longest: int, columns: int
 ) -> tuple[common.Examples, common.Examples, common.Examples]:
-    """Make training, validation and test digits, enough and wide enough for the longest strip."""
+    """Make training, validation and test digits, wide enough for the longest strip."""
     train, validation, test = digits.split(path, digits.digits_of(path, parts))
     digits.say_what_is_missing(train.y, test.y)
-    fewest = min(len(validation.x), len(test.x))
-    if fewest < longest:
-        raise common.SettingError(
-            f"strips of {longest:,} digits, but {path} has {fewest:,} to validate or test"
-        )
     steps = math.ceil(longest * train.x.shape[2] / columns)  # the last may be filled up
     needed = ctc.steps_needed(np.ones((1, longest), int))[0]
     if steps < needed:
@@ -281,13 +271,13 @@ def _sequences_and_labels(part: data_files.Part) -> tuple[list[np.ndarray], np.n
     )
 
 
-def stack_equal(strips: common.Examples, name: str) -> common.Examples:
-    """Make one array (n, T, D) of sequences; DataError if their lengths differ."""
-    lengths = [len(strip) for strip in strips.x]
+def _stack_equal(path: Path, length: int, strips: common.Examples) -> common.Examples:
+    """Make one array (n, T, D) of sequences; DataError if one has another length than T."""
+    lengths = [length, *map(len, strips.x)]
     labels = (strips.y != ctc.BLANK).sum(axis=1)
     if min(lengths) < max(lengths) or min(labels) < max(labels):
         raise common.DataError(
-            f"{name} sequences of {min(lengths)} to {max(lengths)} timesteps and of {min(labels)} "
+            f"{path}: sequences of {min(lengths)} to {max(lengths)} timesteps and of {min(labels)} "
             f"to {max(labels)} labels: different lengths are for variable_length_seq.py"
         )
     return common.Examples(np.stack(list(strips.x)), strips.y[:, : max(labels)])

@@ -70,7 +70,7 @@ def test_size_seed_and_lengths_are_options(make, data, tmp_path, capsys):
     ("options", "message"),
     [
         (["--train-size", "2000"], "--train-size 2,000: there are 240 sequences\n"),
-        (["--digits", "300"], "sequences of 300 digits, but "),
+        (["--digits", "300"], "strips of 300 digits, but there are 200 "),
         (["--digits", "1"], "sequences of 1 digits or more, but the scripts read 1,000 from a f"),
         (["--shortest", "6"], "--shortest 6 is more than --longest 5\n"),
     ],

@@ -126,10 +126,10 @@ X, Y = sequences(24, labels=5)
     [
         (
             changed(0, 3, np.zeros((9, 4))),
-            r"training sequences of 9 to 12 timesteps .* for vari",
+            r": sequences of 9 to 12 timesteps .* for vari",
         ),
         (changed(1, 3, [1, 2]), r"of 2 to 3 labels: different .* for variable_length_seq\.py"),
-        (sequences(24, steps=9), "training and test sequences differ in length"),
+        (sequences(24, steps=9), ": sequences of 9 to 12 timesteps"),
         (changed(0, 3, np.zeros((12, 5))), r"sequence 3: expected the shape \(T, 4\)"),
         (changed(0, 3, np.zeros((0, 4))), r"sequence 3: expected .* found \(0, 4\)"),
         (changed(0, 3, np.full((12, 4), np.nan)), "sequence 3: a pixel is not a finite number"),
@@ -166,7 +166,7 @@ def test_transposed_sequences_are_recognized(tmp_path):
         ({"train_size": 11_001}, "--train-size 11,001: there are 11,000 training strips"),
         ({"shortest": 2, "train_size": 15_715}, "there are 15,714 training strips"),
         ({"test_size": 2001}, "--test-size 2,001: there are 2,000 test strips"),
-        ({"longest": 6000}, "strips of 6,000 digits, but .* has 5,000 to validate"),
+        ({"longest": 6000}, "strips of 6,000 digits, but there are 5,000 to train"),
         ({"columns": 28}, "--columns 28 leaves 5 steps to a strip of 5 digits"),
         ({"shortest": 6}, "--shortest 6 is more than --longest 5"),
     ],
