@@ -9,8 +9,6 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-import common  # noqa: F401
-
 import keras
 import numpy as np
 

@@ -41,9 +41,3 @@ def changed(part, index, value):
     parts = sequences(24)
     parts[part][index] = value
     return parts
-
-
-def object_array(items):
-    array = np.empty(len(items), object)
-    array[:] = items
-    return array

@@ -1,7 +1,5 @@
 """classic.py: the network."""
 
-import common  # noqa: F401
-
 import keras
 import numpy as np
 import pytest

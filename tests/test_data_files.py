@@ -13,7 +13,7 @@ from common import DataError
 
 import numpy as np
 import pytest
-from small_data import PICKLES, TEST, TRAIN, assert_same, object_array, write
+from small_data import PICKLES, TEST, TRAIN, assert_same, write
 
 from support import data_files, digits
 
@@ -51,7 +51,7 @@ def forms(x, y):
     yield x.reshape(-1, 784), y.astype(np.uint8)
     yield list(x), ONE_HOT[y].astype(bool)
     yield tuple(x), tuple(y.tolist())
-    yield object_array(list(x)), y.astype(float)
+    yield np.fromiter(x, object), y.astype(float)
     yield list(x.astype(float)), y[:, None].tolist()
     yield x.astype(np.float32) / 255, ONE_HOT[y].astype(float)
     yield x.astype(np.float64), list(ONE_HOT[y])

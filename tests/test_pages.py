@@ -5,8 +5,6 @@ import re
 import shlex
 from pathlib import Path
 
-import common  # noqa: F401
-
 import pytest
 import tyro
 

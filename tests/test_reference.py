@@ -1,7 +1,5 @@
 """tests/reference.py against Keras, where no other test compares the two: the gradients."""
 
-import common  # noqa: F401
-
 import keras
 import numpy as np
 import reference

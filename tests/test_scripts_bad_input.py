@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import common  # noqa: F401
-
 import pytest
 from script_runs import ROOT, run_in_process
 

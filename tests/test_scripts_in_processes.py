@@ -9,8 +9,6 @@ import re
 import signal
 import socket
 
-import common  # noqa: F401
-
 import keras
 import numpy as np
 import pytest

@@ -2,8 +2,6 @@
 
 import importlib
 
-import common  # noqa: F401
-
 import keras
 import numpy as np
 import pytest

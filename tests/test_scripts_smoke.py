@@ -3,8 +3,6 @@
 import json
 import re
 
-import common  # noqa: F401
-
 import keras
 import numpy as np
 import pytest

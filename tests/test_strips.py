@@ -5,7 +5,7 @@ from common import DataError, Examples, SettingError
 
 import numpy as np
 import pytest
-from small_data import PICKLES, changed, object_array, sequences, write
+from small_data import PICKLES, changed, sequences, write
 
 from support import data_files, digits, strips
 
@@ -81,7 +81,7 @@ def test_training_strips_hold_training_digits_only_and_are_composed_anew():
     "form",
     [
         lambda x, y: (x, y),
-        lambda x, y: (object_array(x), object_array([np.array(labels) for labels in y])),
+        lambda x, y: (np.fromiter(x, object), np.fromiter(map(np.array, y), object)),
         lambda x, y: (np.array(x, np.float32), np.array(y)),
         lambda x, y: ([np.rint(array * 255).astype(np.uint8) for array in x], [*map(tuple, y)]),
         lambda x, y: (x, [np.array(labels, float) for labels in y]),

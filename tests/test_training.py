@@ -8,15 +8,10 @@ from common import Examples
 import keras
 import numpy as np
 import pytest
-from small_data import object_array
 
 from support import digits, training
 from support.run_folder import Run
 from variable_length_seq import pad
-
-
-def all_of(batches):
-    return [batches[index] for index in range(len(batches))]
 
 
 def test_batches_depend_on_seed_and_epoch_alone():
@@ -26,8 +21,8 @@ def test_batches_depend_on_seed_and_epoch_alone():
         compose = digits.shuffled_anew(examples)
         batches = training.EpochBatches(compose, batch_size=4, seed=seed)
         batches.start_epoch(epoch)
-        assert [len(batch.x) for batch in all_of(batches)] == [4, 4, 2]
-        x, y = map(np.concatenate, zip(*all_of(batches), strict=True))
+        assert [len(batch.x) for batch in batches] == [4, 4, 2]
+        x, y = map(np.concatenate, zip(*batches, strict=True))
         assert sorted(x) == list(range(10))
         assert (y == x + 100).all()
         return tuple(x)
@@ -48,11 +43,11 @@ def test_batches_depend_on_seed_and_epoch_alone():
 )
 def test_batches_of_equal_length_may_come_first(lengths, expected):
     """Keras looks at two batches before the training and takes for fixed what is equal in both."""
-    x = object_array([np.full((length, 6), number) for number, length in enumerate(lengths)])
-    examples = Examples(x, np.arange(len(lengths)))
+    strips = (np.full((length, 6), number) for number, length in enumerate(lengths))
+    examples = Examples(np.fromiter(strips, object), np.arange(len(lengths)))
     batches = training.EpochBatches(lambda random: examples, batch_size=4, seed=0, collate=pad)
-    assert [batch.x.shape[1] for batch in all_of(batches)] == expected
-    numbers = [number for batch in all_of(batches) for number in batch.y]
+    assert [batch.x.shape[1] for batch in batches] == expected
+    numbers = [number for batch in batches for number in batch.y]
     assert sorted(numbers) == list(range(len(lengths)))
     if len(set(expected)) == 1:
         assert numbers == sorted(numbers)  # there is no reason to change their order
@@ -82,7 +77,7 @@ def test_shares_are_equally_large_and_leave_out_fewer_examples_than_devices(
     shares = []
     for process in range(processes):
         monkeypatch.setenv("KERAS_DISTRIBUTION_PROCESS_ID", str(process))
-        (share,) = all_of(training.in_batches(examples))
+        (share,) = training.in_batches(examples)
         shares.append(share)
     assert len({len(share.x) for share in shares}) == 1
     assert len(shares[0].x) % (devices // processes) == 0
@@ -98,12 +93,12 @@ def test_one_device_takes_every_example_and_more_devices_than_examples_none(monk
         training.in_batches(Examples(np.arange(6), np.arange(6)))
     monkeypatch.undo()
     batches = training.in_batches(Examples(np.arange(1001), np.arange(1001)))
-    assert [len(batch.x) for batch in all_of(batches)] == [500, 500, 1]
+    assert [len(batch.x) for batch in batches] == [500, 500, 1]
 
 
 def test_the_share_of_padding_is_that_of_all_processes(monkeypatch):
     monkeypatch.setattr("support.devices.share", lambda size: slice(size // 2))
-    strips = object_array([np.zeros((4 * n, 28)) for n in (2, 5, 3, 4)])
+    strips = np.fromiter((np.zeros((4 * n, 28)) for n in (2, 5, 3, 4)), object)
     batches = training.EpochBatches(
         lambda random: Examples(strips, np.arange(4)), batch_size=2, seed=0, collate=pad
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gradients import gradients
 from lessons import small
-from small_data import PICKLES, object_array
+from small_data import PICKLES
 
 import variable_length_seq
 from support import ctc, strips, training
@@ -110,7 +110,8 @@ def test_padding_is_on_the_right_with_a_value_that_no_pixel_has():
 
 def test_buckets_hold_every_sequence_once_and_are_shuffled_anew():
     lengths = np.random.default_rng(0).integers(2, 6, 103)
-    examples = Examples(object_array([np.zeros((n, 1)) for n in lengths]), np.arange(103))
+    strips = np.fromiter((np.zeros((n, 1)) for n in lengths), object)
+    examples = Examples(strips, np.arange(103))
     orders = [
         in_buckets(lambda random: examples, 10, np.random.default_rng(seed)) for seed in (0, 0, 1)
     ]
