@@ -2,6 +2,8 @@
 
 import importlib
 
+import keras
+
 NETWORK = {"cell": "GRU", "units": 4, "depth": 1, "bidirectional": False, "dropout": 0.0}
 TRAINING = {
     "epochs": 1,
@@ -40,8 +42,18 @@ def network(lesson, T=28, **settings):
     return module.rnn_seqlab_network(*shape, config)
 
 
+def gradients(network, loss, x, y):
+    """Derivatives of the loss by the weights: what a step of plain gradient descent takes off."""
+    copy = keras.models.clone_model(network)
+    copy.set_weights(network.get_weights())
+    copy.compile(keras.optimizers.SGD(1.0), loss)
+    copy.train_on_batch(x, y)
+    steps = zip(network.get_weights(), copy.get_weights(), strict=True)
+    return [before - after for before, after in steps]
+
+
 def options(lesson, **settings):
-    """The same on the command line."""
+    """A lesson's settings of a small run on the command line, some of them changed."""
     words = []
     for name, value in (SMALL[lesson] | settings).items():
         option = name.replace("_", "-")

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import reference
-from lessons import small
+from lessons import gradients, small
 
 import classic
 from classic import main
@@ -38,6 +38,26 @@ def test_each_cell_follows_its_formula(cell, states, depth, every_row):
         h = np.array([states(x, *weights[3 * level : 3 * level + 3]) for x in h])
     expected = (h if every_row else h[:, -1]) @ V + c
     np.testing.assert_allclose(network.predict(pixels, verbose=0), expected, rtol=0, atol=1e-5)
+
+
+def test_gradients_through_time_are_those_of_a_simple_rnn():
+    """Asked after every row, so that the loss depends on every state directly."""
+    random = np.random.default_rng(0)
+    network = classif_rnn_network(6, 3, every_row=True, units=5)
+    network.set_weights([random.normal(size=weight.shape) for weight in network.get_weights()])
+    pixels = random.integers(0, 256, (4, 6, 3), np.uint8)
+    truth = random.integers(0, 10, (4, 6))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
+    found = gradients(network, loss, pixels, truth)
+    *weights, V, c = network.get_weights()
+    expected = []
+    for x, y in zip(pixels / 255, truth, strict=True):
+        h = reference.simple_rnn(x, *weights)
+        error = np.exp(reference.log_softmax(h @ V + c)) - np.eye(10)[y]
+        through_time = reference.simple_rnn_gradients(x, *weights, error @ V.T)
+        expected.append([*through_time, h.T @ error, error.sum(axis=0)])
+    for gradient, *parts in zip(found, *expected, strict=True):
+        np.testing.assert_allclose(gradient, sum(parts), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("update_bias", "kept"), [(0.0, 0.5), (1.0, 0.731059), (-1.0, 0.268941)])

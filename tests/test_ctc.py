@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import reference
+from lessons import gradients
 
 from support import ctc
 
@@ -47,6 +48,22 @@ def test_loss_and_confidence_are_sums_over_all_paths():
         if fit:
             loss, _ = reference.ctc(steps, reading[reading > 0])
             assert np.exp(-loss) == pytest.approx(expected, rel=1e-9)
+
+
+def test_loss_and_gradient_are_those_of_the_formulas():
+    """Of 40 strips: each row of the only weight is the logits of one step of one strip."""
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 2, (40, 12, 4)).astype(np.float32)
+    labels = random.integers(1, 4, (40, 5)) * (np.arange(5) < random.integers(0, 6, (40, 1)))
+    network = keras.Sequential([keras.Input((12, 480)), keras.layers.Dense(4, use_bias=False)])
+    network.set_weights([logits.reshape(480, 4)])
+    one_hot = np.eye(480).reshape(40, 12, 480)
+    (found,) = gradients(network, keras.losses.CTC(reduction="sum"), one_hot, labels)
+    losses = keras.ops.convert_to_numpy(keras.losses.ctc(labels, logits))
+    for i, y in enumerate(labels):
+        loss, gradient = reference.ctc(logits[i], y[y > 0])
+        np.testing.assert_allclose(losses[i], loss, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(found.reshape(logits.shape)[i], gradient, rtol=0, atol=1e-5)
 
 
 def test_greedy_decoding_is_that_of_the_best_path():

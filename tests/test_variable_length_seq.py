@@ -6,8 +6,7 @@ from common import Examples
 import keras
 import numpy as np
 import pytest
-from gradients import gradients
-from lessons import small
+from lessons import gradients, small
 from small_data import PICKLES
 
 import variable_length_seq
