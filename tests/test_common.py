@@ -2,17 +2,11 @@
 
 import contextlib
 import gc
-import gzip
 import importlib
-import io
-import lzma
 import os
 import pickle
 import signal
 import struct
-import subprocess
-import sys
-from pathlib import Path
 
 import common
 from common import DataError
@@ -21,12 +15,11 @@ import keras
 import numpy as np
 import pytest
 from lessons import SMALL, small
+from script_runs import ROOT, run
 from small_data import PICKLES, write
 
 from classic import classif_rnn_network
 from support import digits
-
-ROOT = Path(__file__).parent.parent
 
 
 @common.hold_back_output()
@@ -47,8 +40,7 @@ def test_held_back_lines_are_shown_only_after_an_error(capfd):
 @pytest.mark.skipif(os.name == "nt", reason="it is about a Unix system")
 def test_where_a_library_aborts_the_process_the_screen_says_where():
     code = "import common, os\nwith common.hold_back_output():\n    os.abort()"
-    command = [sys.executable, "-c", code]
-    ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    ran = run(ROOT, "-c", code)
     assert ran.returncode == -signal.SIGABRT
     assert "Fatal Python error: Aborted" in ran.stderr
     assert 'File "<string>", line 3' in ran.stderr
@@ -222,33 +214,3 @@ def test_every_flipped_bit_of_an_archive_is_found(tmp_path):
 def test_a_folder_is_no_file(tmp_path):
     with pytest.raises(DataError, match="can't be read"):
         digits.load_mnist(tmp_path)
-
-
-LONG = b"\x80\x04\x8e" + struct.pack("<Q", 2**24) + bytes(2**24) + b"."
-ONE_TEXT = b"(c_codecs\nencode\nq\x00V" + b"a" * 1000 + b"\nq\x01Vlatin1\nq\x020"
-MANY_TIMES = b"h\x00h\x01h\x02\x86R" * 1100
-
-
-@pytest.mark.parametrize(
-    ("limit", "content", "message"),
-    [
-        ("LARGEST_DATA", gzip.compress(LONG), "it holds more than 1 MiB"),
-        ("LARGEST_DATA", lzma.compress(LONG), "it holds more than 1 MiB"),
-        ("LARGEST_DATA", ONE_TEXT + MANY_TIMES + b"l.", "it encodes 1000 characters"),
-        (
-            "LONGEST_LINE",
-            b"\x80\x02V" + b"a" * 2**20 + b"\n.",
-            "a line of 1,048,576 bytes",
-        ),
-    ],
-    ids=range(4),
-)
-def test_what_unfolds_without_end_is_refused_early(limit, content, message, tmp_path, monkeypatch):
-    monkeypatch.setattr(common, limit, 2**20)
-    with pytest.raises(DataError, match=message):
-        digits.load_mnist(write(tmp_path / "d.pkl", content))
-
-
-def test_a_file_as_large_as_is_taken_is_read(monkeypatch):
-    monkeypatch.setattr(common, "LARGEST_DATA", len(LONG))
-    assert common.load_pickle(io.BytesIO(LONG)) == bytes(2**24)

@@ -13,9 +13,9 @@ from common import DataError
 
 import numpy as np
 import pytest
-from small_data import PICKLES, TEST, TRAIN, assert_same, write
+from small_data import PICKLES, TEST, TRAIN, assert_same, sequences, write
 
-from support import data_files, digits
+from support import data_files, digits, strips
 
 ONE_HOT = np.eye(10, dtype=np.uint8)
 
@@ -191,9 +191,38 @@ def test_a_forged_header_of_an_archive_takes_no_memory(size, tmp_path):
     tracemalloc.stop()
 
 
-def test_an_archive_that_expands_without_end_is_refused_early(tmp_path, monkeypatch):
-    zeros = np.zeros((2**12, 2**12), np.uint8)
-    path = write(tmp_path / "d.npz", npz(np.savez_compressed, x_test=zeros))
-    monkeypatch.setattr(common, "LARGEST_DATA", 2**23)
-    with pytest.raises(DataError, match="is not accepted: it holds more than 8 MiB"):
-        digits.load_digits(path)
+LONG = b"\x80\x04\x8e" + struct.pack("<Q", 2**24) + bytes(2**24) + b"."
+ZEROS = npz(np.savez_compressed, x_test=np.zeros((2**12, 2**12), np.uint8))
+ONE_TEXT = b"(c_codecs\nencode\nq\x00V" + b"a" * 1000 + b"\nq\x01Vlatin1\nq\x020"
+MANY_TIMES = b"h\x00h\x01h\x02\x86R" * 1100
+FEW = sequences(24)
+ONE_LIST = FEW[0], [[*range(10)] * 2000] * 24
+ONE_ARRAY = FEW[0], [np.zeros(20_000, ">i8")] * 24
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "content", "message"),
+    [
+        ("LARGEST_DATA", 2**20, gzip.compress(LONG), "it holds more than 1 MiB"),
+        ("LARGEST_DATA", 2**20, lzma.compress(LONG), "it holds more than 1 MiB"),
+        ("LARGEST_DATA", 2**20, ZEROS, "it holds more than 1 MiB"),
+        ("LARGEST_DATA", 2**20, ONE_TEXT + MANY_TIMES + b"l.", "it encodes 1000 characters"),
+        ("LARGEST_DATA", 2**20, (ONE_LIST, FEW), "labels of sequences: more than a file can hold"),
+        ("LARGEST_DATA", 2**20, (ONE_ARRAY, FEW), "labels of sequences: more than a file can hold"),
+        ("LONGEST_LINE", 2**20, b"\x80\x02V" + b"a" * 2**20 + b"\n.", "a line of 1,048,576 bytes"),
+        ("MOST_IMAGES", 23, (TRAIN, TEST), "training labels: 24; at most 23 are taken"),
+        ("MOST_SEQUENCES", 23, (FEW, FEW), "training sequences: 24; at most 23 are taken"),
+    ],
+    ids=range(9),
+)
+def test_what_is_too_large_or_unfolds_without_end_is_refused_early(
+    limit, value, content, message, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(common if hasattr(common, limit) else data_files, limit, value)
+    with pytest.raises(DataError, match=message):
+        strips.load_strips(write(tmp_path / "d.pkl", content), shortest=2, longest=5)
+
+
+def test_a_file_as_large_as_is_taken_is_read(monkeypatch):
+    monkeypatch.setattr(common, "LARGEST_DATA", len(LONG))
+    assert common.load_pickle(io.BytesIO(LONG)) == bytes(2**24)

@@ -1,7 +1,7 @@
 """support/digits.py: splits, sizes, dark on light, distortions."""
 
 import common
-from common import DataError, SettingError
+from common import SettingError
 
 import numpy as np
 import pytest
@@ -24,12 +24,6 @@ def test_three_way_layout_of_python_2_divided_by_256():
     train, test = digits.load_mnist(PICKLES / "python2_three_way_protocol2.pkl.gz")
     assert_same(train, [np.concatenate(parts) for parts in zip(TRAIN, VALIDATION, strict=True)])
     assert_same(test, TEST)
-
-
-def test_too_many_images_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(data_files, "MOST_IMAGES", 23)
-    with pytest.raises(DataError, match="training labels: 24; at most 23 are taken"):
-        digits.load_mnist(write(tmp_path / "d.pkl", (TRAIN, TEST)))
 
 
 def test_sizes(tmp_path):

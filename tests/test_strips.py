@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from small_data import PICKLES, changed, sequences, write
 
-from support import data_files, digits, strips
+from support import digits, strips
 
 
 def images_of(strips, height=28, width=28):
@@ -102,20 +102,6 @@ def test_a_fixed_list_of_sequences(tmp_path, form):
     assert sorted(order) == sorted(split[:22])
     assert validation.x[:, 0, 0].tolist() == split[22:].tolist()
     assert test.x[:, 0, 0].tolist() == (50 + test_order[:5]).tolist()
-
-
-@pytest.mark.parametrize("labels", [list(range(10)) * 2000, np.zeros(20_000, ">i8")])
-def test_one_item_named_many_times_fills_no_memory(tmp_path, labels, monkeypatch):
-    monkeypatch.setattr(common, "LARGEST_DATA", 2**20)
-    path = write(tmp_path / "s.pkl", ((sequences(60)[0], [labels] * 60), sequences(6)))
-    with pytest.raises(DataError, match="labels of sequences: more than a file can hold"):
-        load(path)
-
-
-def test_too_many_sequences_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(data_files, "MOST_SEQUENCES", 23)
-    with pytest.raises(DataError, match="training sequences: 24; at most 23 are taken"):
-        load(write(tmp_path / "s.pkl", (sequences(24), sequences(6))))
 
 
 X, Y = sequences(24, labels=5)
