@@ -69,12 +69,6 @@ def test_the_update_gate_of_a_gru_begins_by_keeping_this_share_of_the_state(upda
         np.testing.assert_allclose(state, np.full((1, 4), kept), atol=1e-6)
 
 
-@pytest.mark.parametrize("cell", ["SimpleRNN", "LSTM"])
-def test_update_bias_changes_nothing_but_a_gru(cell):
-    networks = [classif_rnn_network(5, 3, cell=cell, update_bias=bias) for bias in (0.0, 1.0)]
-    np.testing.assert_array_equal(*(network.get_weights()[2] for network in networks))
-
-
 @pytest.mark.slow
 def test_the_network_that_was_tested_is_asked_after_every_row(data, tmp_path, monkeypatch):
     reading, seen = report.reading, []

@@ -88,7 +88,6 @@ def test_one_cycle_climbs_and_falls():
     schedule = common.one_cycle(0.01, steps=200, warmup=0.3)
     rates = np.array([float(schedule(step)) for step in range(201)])
     assert rates[0] == pytest.approx(0.01 / 25)
-    assert rates.argmax() == 60
     assert rates.max() == pytest.approx(0.01)
     assert rates[130] == pytest.approx(0.005)  # the middle of the cosine
     assert rates[200] == pytest.approx(0, abs=1e-9)
@@ -149,13 +148,11 @@ RATES = {"Muon": (0.008, 0.006), "SGD": (1.0, 0.3)}
         ({"optimizer": "SGD"}, 1.0),
         ({"optimizer": "SGD", "cell": "SimpleRNN", "schedule": "constant", "patience": 2}, 0.075),
         ({"schedule": "constant", "learning_rate": 0.5}, 0.5),
-        ({"learning_rate": 0.5}, 0.5),
     ],
 )
 def test_the_learning_rate_is_named_or_that_of_the_table(settings, rate):
     config = small("classic", **{"learning_rate": None} | settings)
     chosen = common.with_learning_rate(config, RATES)
-    assert chosen.learning_rate == rate
     assert chosen == config.model_copy(update={"learning_rate": rate})
 
 
@@ -209,8 +206,3 @@ def test_every_flipped_bit_of_an_archive_is_found(tmp_path):
         flipped[position] ^= 1 << position % 8
         with pytest.raises(DataError):
             digits.load_mnist(write(tmp_path / "d.pkl.gz", bytes(flipped)))
-
-
-def test_a_folder_is_no_file(tmp_path):
-    with pytest.raises(DataError, match="can't be read"):
-        digits.load_mnist(tmp_path)

@@ -139,10 +139,12 @@ PYTHON_2 = [path.read_bytes() for path in PICKLES.glob("python2_sequences_*")]
         *((content, SEQUENCES) for content in PYTHON_2),
         # labels
         (with_y(lambda y: y[:-1]), "test: 12 images, but 11 labels"),
-        (with_y(lambda y: y + 1), "test labels: 10 at index 9 is not a digit"),
         (with_y(lambda y: y + 0.5), "test labels: 0.5 at index 0 is not a digit"),
         (with_y(lambda y: np.eye(12, dtype=int)), "test labels: 10 at index 10 is not a digit"),
-        (with_y(lambda y: [*map(str, y)]), "test labels: text, such as '0'; make numbers of it"),
+        (
+            with_y(lambda y: [*map(str, y)]),
+            "labels: text, such as '0'; make numbers of it, by int",
+        ),
         (with_y(lambda y: y[5, ...]), "test labels: expected an array of numbers, found array"),
         # images
         (with_x(lambda x: x[:, :, :0]), "training images: expected the shape (n, T, D)"),
@@ -152,13 +154,8 @@ PYTHON_2 = [path.read_bytes() for path in PICKLES.glob("python2_sequences_*")]
         (with_x(lambda x: [[1, [2, 3]]]), "expected an array of numbers"),
         (with_x(lambda x: ITSELF), "training image 0: expected an array of numbers, found a"),
         (with_x(lambda x: [x[0], x[1, :9]]), "training images: arrays of different"),
-        (
-            with_x(lambda x: "abc"),
-            "training images: text, such as 'abc'; make numbers of it, by int",
-        ),
         (with_x(lambda x: x.astype(complex)), "an array of type 'c16' is not data"),
         (with_x(lambda x: np.zeros(3, "u1,u1")), "is not data"),
-        (with_x(lambda x: np.where(x == 255, np.nan, x / 255)), "training image 0: a pixel is n"),
         (with_x(lambda x: x * 2.0), "training images: pixels from 0 to 510"),
         (with_x(lambda x: 255 - 0 * x), "training or test is dark on light, the other light on"),
     ],

@@ -1,12 +1,11 @@
 """The house: imports point down only, and no room grows out of its bounds."""
 
 import ast
-from pathlib import Path
 
 import pytest
+from lessons import SMALL
+from script_runs import ROOT
 
-ROOT = Path(__file__).parent.parent
-LESSONS = {"classic", "seq_labelling", "variable_length_seq", "standardize"}
 FILES = [*sorted(ROOT.glob("*.py")), *sorted(ROOT.glob("support/*.py"))]
 by_name = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
@@ -29,9 +28,9 @@ def test_imports_point_down(path):
     if path.stem == "common":
         assert not seen
     elif path.parent.name == "support":
-        assert not seen & LESSONS
+        assert not seen & SMALL.keys()
     else:
-        assert seen & LESSONS <= ({"classic"} if path.stem == "standardize" else set())
+        assert seen & SMALL.keys() <= ({"classic"} if path.stem == "standardize" else set())
 
 
 def test_no_rooms_import_each_other_in_a_circle():
@@ -49,7 +48,7 @@ def test_files_and_functions_are_short_and_no_call_unpacks_a_tuple_written_out(p
     assert len(path.read_text().splitlines()) <= (500 if path.stem == "common" else 400)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
-            is_main = path.stem in LESSONS and node.name == "main"
+            is_main = path.stem in SMALL and node.name == "main"
             lines = node.end_lineno - node.lineno + 1
             assert lines <= (60 if is_main else 50), node.name
         if isinstance(node, ast.Call):
@@ -57,7 +56,7 @@ def test_files_and_functions_are_short_and_no_call_unpacks_a_tuple_written_out(p
             assert not any(isinstance(value, ast.Tuple) for value in unpacked), node.lineno
 
 
-@pytest.mark.parametrize("lesson", sorted(LESSONS))
+@pytest.mark.parametrize("lesson", SMALL)
 def test_a_lesson_is_120_to_230_lines_with_at_most_22_settings(lesson):
     source = (ROOT / f"{lesson}.py").read_text()
     assert 120 <= len(source.splitlines()) <= 230

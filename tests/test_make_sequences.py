@@ -4,18 +4,15 @@ import functools
 import hashlib
 import pickle
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import common
 
 import pytest
-from script_runs import run_in_process
+from script_runs import ROOT, run, run_in_process
 
 from support import data_files, digits
 
-SCRIPT = Path(__file__).parent.parent / "data" / "make_sequences.py"
+SCRIPT = ROOT / "data" / "make_sequences.py"
 LENGTHS = {"seqDigits.pkl": {5}, "seqDigitsVar.pkl": {2, 3, 4, 5}}
 
 
@@ -28,7 +25,7 @@ def make(monkeypatch):
 def made(data, tmp_path_factory):
     """A folder with both files, made in a process of its own."""
     folder = tmp_path_factory.mktemp("sequences")
-    subprocess.run([sys.executable, SCRIPT, "--data", data, "--output", folder], check=True)
+    assert run(folder, SCRIPT, "--data", data, "--output", folder).returncode == 0
     return folder
 
 

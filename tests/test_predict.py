@@ -103,8 +103,7 @@ def test_the_form_of_mnist(tmp_path):
     """A bar of 10 x 40 fills the box in its height, and stands in the middle."""
     page = np.full((100, 90), 255, np.uint8)
     page[50:90, 3:13] = 0
-    Image.fromarray(page).save(tmp_path / "bar.png")
-    image = predict.to_digit(predict.find_ink(tmp_path / "bar.png"))
+    image = seen_in(Image.fromarray(page), tmp_path / "bar.png")
     rows, columns = (np.flatnonzero(image.any(axis=axis)) for axis in (1, 0))
     assert rows.tolist() == list(range(4, 24))
     assert len(columns) == 5

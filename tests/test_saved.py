@@ -50,10 +50,6 @@ def test_the_network_answers_as_the_one_that_was_saved(pair, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (
-            {"units": 5},
-            "its layer gru has weights of (28, 15), (5, 15), (2, 15); but this network's",
-        ),
         ({"depth": 1}, "its layer logits has weights of (4, 10), (10,); but this network's gru_1 "),
         ({"bidirectional": True}, "its layer bidirectional has "),
         (

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from lessons import SMALL
 from script_runs import ROOT, run_in_process
 
-SCRIPTS = "classic", "seq_labelling", "variable_length_seq", "standardize"
 CASES = [  # all lessons take these paths; lesson 1 alone takes all, the others the first five
     ("--units 0", 2, "greater than 0"),
     ("--train-size 70000", 2, "--train-size 70,000: there are "),
@@ -13,6 +13,7 @@ CASES = [  # all lessons take these paths; lesson 1 alone takes all, the others 
     ("--data missing.pkl", 1, "missing.pkl does not exist: check --data"),
     ("--train-size 200 --patience 1", 2, "--patience 1 goes with --schedule constant"),
     ("--data a_file", 1, "a_file is damaged"),  # an empty one
+    ("--data .", 1, ". can't be read"),
     ("--learning-rate nan", 2, "finite number"),
     ("--dropout 1", 2, "less than 1"),
     ("--seed -1", 2, "greater than or equal to 0"),
@@ -34,7 +35,7 @@ CASES = [  # all lessons take these paths; lesson 1 alone takes all, the others 
 
 @pytest.mark.parametrize(
     ("script", "arguments", "code", "message"),
-    [(script, *case) for script in SCRIPTS for case in CASES[: 5 if script != "classic" else None]],
+    [(script, *case) for script in SMALL for case in CASES[: 5 if script != "classic" else None]],
 )
 def test_bad_input_ends_with_one_message(
     script, arguments, code, message, tmp_path, monkeypatch, capfd

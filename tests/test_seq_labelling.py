@@ -5,7 +5,7 @@ from common import DataError
 import keras
 import numpy as np
 import pytest
-from lessons import small
+from lessons import network, small
 from small_data import changed, sequences, write
 
 import seq_labelling
@@ -45,8 +45,7 @@ def test_the_script_learns_a_fixed_list(tmp_path):
 
 
 def test_network_reads_columns_in_groups():
-    config = small("seq_labelling", units=8, bidirectional=True, columns=4)
-    network = seq_labelling.rnn_seqlab_network(140, 28, config)
-    assert network.output_shape == (None, 35, 11)
+    labeller = network("seq_labelling", 140, units=8, bidirectional=True, columns=4)
+    assert labeller.output_shape == (None, 35, 11)
     one_direction = 3 * 8 * (4 * 28 + 8 + 2)
-    assert network.count_params() == 2 * one_direction + (8 + 1) * 11
+    assert labeller.count_params() == 2 * one_direction + (8 + 1) * 11

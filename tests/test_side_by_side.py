@@ -89,10 +89,9 @@ def test_the_last_is_set_against_the_best_other(right, only_last, only_other, ho
 
 
 def test_the_best_labeller_reads_most_strips_right_and_of_those_most_labels():
+    figure = "label error rate"
     runs = [
-        run(name, range(right), figures=["label error rate"])._replace(
-            figures={"label error rate": rate}
-        )
+        run(name, range(right), figures=[figure])._replace(figures={figure: rate})
         for name, right, rate in (
             ("few_strips", 80, 0.1),
             ("high", 90, 0.5),

@@ -128,7 +128,6 @@ X, Y = sequences(24, labels=5)
         ),
         ((X, Y[1:]), "24 sequences, 23 lists of labels"),
         ((X, Y[0]), "expected an array of numbers, found int"),
-        ((X, ["".join(map(str, row)) for row in Y]), "training labels: text, such as '01234'; "),
         (([x.T for x in X], Y), r"sequences of \[4, 12\] features a timestep"),
         (([x * 100 for x in X], Y), "test sequences: pixels up to 1, in another part up to 100"),
         (sequences(11), "11 training examples; at least 12 are needed"),

@@ -99,14 +99,6 @@ def test_other_cells_keep_the_mask(cell, bidirectional):
     np.testing.assert_allclose(together[0, :2], alone[0], atol=1e-6)
 
 
-def test_padding_is_on_the_right_with_a_value_that_no_pixel_has():
-    strips = [np.full((3, 2), 255, np.uint8), np.zeros((8, 2), np.uint8)]
-    padded = pad(strips)
-    assert padded.shape == (2, 8, 2)
-    assert padded[0, :, 0].tolist() == [255, 255, 255, -1, -1, -1, -1, -1]
-    assert (padded[1] == 0).all()
-
-
 def test_buckets_hold_every_sequence_once_and_are_shuffled_anew():
     lengths = np.random.default_rng(0).integers(2, 6, 103)
     strips = np.fromiter((np.zeros((n, 1)) for n in lengths), object)
