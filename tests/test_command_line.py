@@ -8,7 +8,7 @@ from typing import Literal
 import common
 
 import pytest
-from pydantic import PositiveInt, ValidationError
+from pydantic import ValidationError
 
 from support import command_line, processes
 from support.settings import RunConfig
@@ -83,19 +83,15 @@ def test_a_mistake_of_ours_is_not_taken_for_one_of_the_user(error):
         raise error
 
 
-@pytest.mark.parametrize(
-    ("kind", "default", "message"),
-    [(PositiveInt, 0, "greater than 0"), (Literal["GRU", "LSTM"], "Foo", "'GRU' or 'LSTM'")],
-)
-def test_a_bad_default_in_the_file_is_refused(kind, default, message, monkeypatch, capsys):
+def test_a_bad_default_in_the_file_is_refused(monkeypatch, capsys):
     class Config(RunConfig):
-        setting: kind = default
+        cell: Literal["GRU", "LSTM"] = "Foo"
 
     monkeypatch.setattr("sys.argv", ["classic.py"])
     with pytest.raises(SystemExit, match="2"):
         command_line.parse(Config, "A lesson.")
-    assert message in capsys.readouterr().err
-    with pytest.raises(ValidationError, match=message):  # in a notebook
+    assert "'GRU' or 'LSTM'" in capsys.readouterr().err
+    with pytest.raises(ValidationError, match="'GRU' or 'LSTM'"):  # in a notebook
         Config()
 
 

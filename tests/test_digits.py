@@ -1,7 +1,6 @@
 """support/digits.py: splits, sizes, dark on light, distortions."""
 
-import common
-from common import SettingError
+from common import DATA_FILE, Examples, SettingError
 
 import numpy as np
 import pytest
@@ -43,7 +42,7 @@ def test_mnist_keeps_its_split_wherever_it_lies(tmp_path):
     (x, y), test = digits.load_mnist()
     np.savez(tmp_path / "mnist.npz", **dict(zip(data_files.NPZ_NAMES, (x, y, *test), strict=True)))
     expected = (x[:55_000], y[:55_000]), (x[55_000:], y[55_000:]), test
-    for path in common.DATA_FILE, tmp_path / "mnist.npz":
+    for path in DATA_FILE, tmp_path / "mnist.npz":
         for part, arrays in zip(digits.load_digits(path), expected, strict=True):
             assert_same(part, arrays)
 
@@ -71,7 +70,7 @@ def test_dark_on_light_becomes_light_on_dark(tmp_path, capsys):
 @pytest.mark.parametrize(("side", "distorted"), [(7, False), (8, True)])
 def test_very_small_images_are_not_distorted(side, distorted, capsys):
     images = np.random.default_rng(0).integers(0, 256, (9, side, 28), np.uint8)
-    examples = common.Examples(images, np.arange(9))
+    examples = Examples(images, np.arange(9))
     composed = digits.distorted_anew(examples, distortion=0.2)(np.random.default_rng(0))
     assert np.array_equal(composed.x[composed.y.argsort()], images) is not distorted
     digits.distorted_anew(examples, distortion=0.0)  # says nothing

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 
 from support import side_by_side
-from support.side_by_side import FinishedRun
 
 
 def run(name, right, *, figures=("accuracy",), history=(), **settings):
     """A run with 100 test examples: the numbers of those that it read right."""
     hits = np.isin(np.arange(100), list(right))
-    return FinishedRun(
+    return side_by_side.FinishedRun(
         folder=Path("runs", name),
         settings=settings,
         test=("0", *"7" * 100),

@@ -1,7 +1,6 @@
 """support/strips.py: composed of digits, or from a pickle of sequences."""
 
-import common
-from common import DataError, Examples, SettingError
+from common import DATA_FILE, DataError, Examples, SettingError
 
 import numpy as np
 import pytest
@@ -44,11 +43,11 @@ def test_lengths_of_strips_are_equally_frequent_and_their_number_is_always_the_s
         assert np.bincount(lengths).tolist() == [0, 0, 3572, 3572, 3571, 3571]
         orders.add(tuple(lengths))
     assert len(orders) == 3
-    compose, *_ = strips.load_strips(common.DATA_FILE, shortest=2, longest=5, train_size=20)
+    compose, *_ = strips.load_strips(DATA_FILE, shortest=2, longest=5, train_size=20)
     assert len(compose(np.random.default_rng(0)).x) == 20
 
 
-def load(path=common.DATA_FILE, length=5, columns=1, **options):
+def load(path=DATA_FILE, length=5, columns=1, **options):
     return strips.load_equal_strips(path, length=length, columns=columns, **options)
 
 
@@ -158,7 +157,7 @@ def test_transposed_sequences_are_recognized(tmp_path):
 )
 def test_settings_that_the_digits_do_not_allow_are_refused(settings, message):
     with pytest.raises(SettingError, match=message):
-        strips.load_strips(common.DATA_FILE, **{"shortest": 5, "longest": 5} | settings)
+        strips.load_strips(DATA_FILE, **{"shortest": 5, "longest": 5} | settings)
 
 
 def test_a_strip_that_ends_within_a_step_is_filled_up():

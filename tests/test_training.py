@@ -2,8 +2,7 @@
 
 import json
 
-import common
-from common import Examples
+from common import Examples, SettingError
 
 import keras
 import numpy as np
@@ -89,7 +88,7 @@ def test_shares_are_equally_large_and_leave_out_fewer_examples_than_devices(
 
 def test_one_device_takes_every_example_and_more_devices_than_examples_none(monkeypatch):
     monkeypatch.setattr("support.devices.count", lambda: 8)
-    with pytest.raises(common.SettingError, match=r"^6 examples cannot be divided by 8 devices$"):
+    with pytest.raises(SettingError, match=r"^6 examples cannot be divided by 8 devices$"):
         training.in_batches(Examples(np.arange(6), np.arange(6)))
     monkeypatch.undo()
     batches = training.in_batches(Examples(np.arange(1001), np.arange(1001)))
@@ -108,8 +107,9 @@ def test_the_share_of_padding_is_that_of_all_processes(monkeypatch):
 # -- callbacks --------------------------------------------------------------------------------
 
 
-def fit(run, losses, patience=None, epochs=None):
+def fit(folder, losses, patience=None, epochs=None):
     """Train a network of one weight, which counts the epochs; each has the loss that is given."""
+    run = Run(folder)
     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
     network.compile(keras.optimizers.SGD(1.0), loss="mean_absolute_error")
     network.set_weights([np.zeros((1, 1))])
@@ -128,16 +128,15 @@ def fit(run, losses, patience=None, epochs=None):
             training.Checkpoint(run),
         ],
     )
-    return network
+    return run, network
 
 
 def test_the_last_of_the_best_epochs_is_kept_and_remembered_over_an_interruption(tmp_path):
     losses = [3.0, 1.0, 2.0, 1.0, 2.0]
-    fit(Run(tmp_path), losses[:4])
+    fit(tmp_path, losses[:4])
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     (tmp_path / "metrics.json").write_text(json.dumps(metrics | {"training_seconds": 1000.0}))
-    run = Run(tmp_path)
-    network = fit(run, losses)
+    run, network = fit(tmp_path, losses)
     assert network.get_weights()[0] == 5
     best = keras.saving.load_model(tmp_path / "model.keras", compile=False)
     assert best.get_weights()[0] == 4
@@ -148,10 +147,9 @@ def test_the_last_of_the_best_epochs_is_kept_and_remembered_over_an_interruption
 @pytest.mark.parametrize("interrupted", range(1, 6))
 def test_patience_ends_a_run_at_the_same_epoch_interrupted_or_not(tmp_path, interrupted):
     losses = [3.0, 2.0, 2.5, 2.5, 1.0, 1.5, 1.5, 1.0, 0.5]  # three without progress after the fifth
-    fit(Run(tmp_path), losses, patience=3, epochs=interrupted)
+    fit(tmp_path, losses, patience=3, epochs=interrupted)
     for _ in range(2):  # stopped, it stays stopped
-        run = Run(tmp_path)
-        fit(run, losses, patience=3)
+        run, _ = fit(tmp_path, losses, patience=3)
         assert run.history["val_loss"] == losses[:8]
         assert run.stopped
 
@@ -159,13 +157,11 @@ def test_patience_ends_a_run_at_the_same_epoch_interrupted_or_not(tmp_path, inte
 def test_a_run_that_was_killed_while_it_stopped_stops_at_the_same_epoch(tmp_path):
     """The last epoch's checkpoint was not written, but all else was."""
     losses = [2.0, 1.0, 1.5, 1.5, 0.5]
-    fit(Run(tmp_path), losses, patience=2, epochs=3)
+    fit(tmp_path, losses, patience=2, epochs=3)
     before = (tmp_path / "checkpoint.keras").read_bytes()
-    run = Run(tmp_path)
-    fit(run, losses, patience=2)
+    run, _ = fit(tmp_path, losses, patience=2)
     assert (len(run.epochs), run.stopped) == (4, True)
     (tmp_path / "checkpoint.keras").write_bytes(before)
-    again = Run(tmp_path)
-    network = fit(again, losses, patience=2)
+    again, network = fit(tmp_path, losses, patience=2)
     assert (again.epochs, again.stopped) == (run.epochs, True)
     assert network.get_weights()[0] == 4

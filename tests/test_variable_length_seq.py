@@ -1,36 +1,31 @@
 """variable_length_seq.py: padding changes nothing."""
 
-import common
-from common import Examples
+from common import DATA_FILE, Examples
 
 import keras
 import numpy as np
 import pytest
-from lessons import gradients, small
+from lessons import gradients, network, small
 from small_data import PICKLES
 
 import variable_length_seq
 from support import ctc, strips, training
 from variable_length_seq import PADDING, in_buckets, pad
 
-NETWORK = {"cell": "GRU", "units": 32, "depth": 2, "bidirectional": True, "columns": 4}
 
-
-def settings_of(**settings):
-    return small("variable_length_seq", **NETWORK | settings)
-
-
-def rnn_seqlab_network(D, **settings):
-    return variable_length_seq.rnn_seqlab_network(D, settings_of(**settings))
+def labeller(**settings):
+    """A network with the settings of a larger one where the test names no others."""
+    larger = {"units": 32, "depth": 2, "bidirectional": True, "columns": 4}
+    return network("variable_length_seq", **larger | settings)
 
 
 @pytest.fixture(scope="module")
 def some():
     """A network whose biases are not 0, as after a training, and 60 strips with their labels."""
-    network, random = rnn_seqlab_network(28), np.random.default_rng(0)
-    network.set_weights([random.normal(0, 0.5, weight.shape) for weight in network.get_weights()])
-    *_, test = strips.load_strips(common.DATA_FILE, shortest=2, longest=5, test_size=60)
-    return network, test
+    reader, random = labeller(), np.random.default_rng(0)
+    reader.set_weights([random.normal(0, 0.5, weight.shape) for weight in reader.get_weights()])
+    *_, test = strips.load_strips(DATA_FILE, shortest=2, longest=5, test_size=60)
+    return reader, test
 
 
 def predict(network, strips, extra_steps=0):
@@ -79,7 +74,7 @@ def test_without_the_mask_padding_alone_changes_the_reading(some):
     """
     tolerance = 0 if keras.backend.backend() == "tensorflow" else 1e-5
     network, (x, _) = some
-    unmasked = rnn_seqlab_network(28, mask=False)
+    unmasked = labeller(mask=False)
     unmasked.set_weights(network.get_weights())
     strip = np.zeros((140, 28), np.uint8)
     strip[:28], strip[-28:] = x[0][:28], x[0][-28:]
@@ -93,9 +88,9 @@ def test_without_the_mask_padding_alone_changes_the_reading(some):
 @pytest.mark.parametrize(("cell", "bidirectional"), [("SimpleRNN", True), ("LSTM", False)])
 def test_other_cells_keep_the_mask(cell, bidirectional):
     settings = {"units": 5, "depth": 3, "dropout": 0.2}
-    network = rnn_seqlab_network(6, cell=cell, bidirectional=bidirectional, **settings)
-    strips = [np.random.default_rng(n).integers(0, 256, (n, 6), np.uint8) for n in (8, 20)]
-    alone, together = predict(network, strips[:1]), predict(network, strips)
+    reader = labeller(cell=cell, bidirectional=bidirectional, **settings)
+    strips = [np.random.default_rng(n).integers(0, 256, (n, 28), np.uint8) for n in (8, 20)]
+    alone, together = predict(reader, strips[:1]), predict(reader, strips)
     np.testing.assert_allclose(together[0, :2], alone[0], atol=1e-6)
 
 
@@ -117,7 +112,8 @@ def test_buckets_hold_every_sequence_once_and_are_shuffled_anew():
 
 @pytest.mark.parametrize(("buckets", "least", "most"), [(True, 0, 0.05), (False, 0.2, 1)])
 def test_buckets_leave_at_most_5_percent_of_padding(buckets, least, most):
-    config = settings_of(train_size=4000, batch_size=64, buckets=buckets)
+    sizes = {"train_size": 4000, "batch_size": 64}
+    config = small("variable_length_seq", **sizes, buckets=buckets)
     batches, *_ = variable_length_seq.load_data(config)
     assert least < training.padding_share(batches) <= most
 
