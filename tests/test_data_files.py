@@ -193,7 +193,7 @@ ZEROS = npz(np.savez_compressed, x_test=np.zeros((2**12, 2**12), np.uint8))
 ONE_TEXT = b"(c_codecs\nencode\nq\x00V" + b"a" * 1000 + b"\nq\x01Vlatin1\nq\x020"
 MANY_TIMES = b"h\x00h\x01h\x02\x86R" * 1100
 FEW = sequences(24)
-ONE_LIST = FEW[0], [[*range(10)] * 2000] * 24
+ONE_LIST = FEW[0], [[*range(10)] * 100] * 24
 ONE_ARRAY = FEW[0], [np.zeros(20_000, ">i8")] * 24
 
 
