@@ -47,7 +47,6 @@ def run(folder, *command, **environment):
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        check=False,
     )
 
 
