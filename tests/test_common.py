@@ -136,9 +136,6 @@ def test_optimizers_are_those_of_keras(name, clip_norm):
     assert bool(optimizer.weight_decay) == (name == "AdamW")
 
 
-RATES = {"Muon": (0.008, 0.006), "SGD": (1.0, 0.3)}
-
-
 @pytest.mark.parametrize(
     ("settings", "rate"),
     [
@@ -152,7 +149,8 @@ RATES = {"Muon": (0.008, 0.006), "SGD": (1.0, 0.3)}
 )
 def test_the_learning_rate_is_named_or_that_of_the_table(settings, rate):
     config = small("classic", **{"learning_rate": None} | settings)
-    chosen = common.with_learning_rate(config, RATES)
+    rates = {"Muon": (0.008, 0.006), "SGD": (1.0, 0.3)}
+    chosen = common.with_learning_rate(config, rates)
     assert chosen == config.model_copy(update={"learning_rate": rate})
 
 

@@ -27,11 +27,6 @@ KINDS = {
 of_a_digit = pytest.mark.parametrize("opened", ["one direction"], indirect=True)
 
 
-def new_pad(model, folder):
-    """A pad on a canvas without a window."""
-    return drawing.Pad(FigureCanvasAgg(Figure()).figure, predict.Reader(model), folder)
-
-
 def mouse(pad, event, axes, point):
     """Send an event of the left button, at a point (x, y) of axes, in shares of their size."""
     place = axes.transAxes.transform(point)
@@ -53,9 +48,10 @@ def save_network(kind, folder):
 
 @pytest.fixture(scope="module", params=KINDS)
 def opened(request, tmp_path_factory):
-    """A pad for a kind of network, which is compiled once."""
+    """A pad without a window for a kind of network, which is compiled once."""
     folder = tmp_path_factory.mktemp("network")
-    return new_pad(save_network(request.param, folder), folder)
+    reader = predict.Reader(save_network(request.param, folder))
+    return drawing.Pad(FigureCanvasAgg(Figure()).figure, reader, folder)
 
 
 @pytest.fixture

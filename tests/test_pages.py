@@ -12,15 +12,14 @@ from tests.benchmarks import figures, time_to_accuracy
 
 PAGES = [*figures.PAGES, ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md"]
 LESSONS = sorted(ROOT.glob("docs/lesson_*.md"))
-DOCUMENTS = [*PAGES, *sorted(ROOT.glob("*.py"))]
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
 def named(pattern):
     """What the documents name, each as its words."""
-    texts = [document.read_text() for document in DOCUMENTS]
-    found = (text for document in texts for text in re.findall(pattern, document))
-    return sorted({tuple(shlex.split(text, comments=True)) for text in found})
+    texts = [document.read_text() for document in (*PAGES, *ROOT.glob("*.py"))]
+    found = (name for text in texts for name in re.findall(pattern, text))
+    return sorted({tuple(shlex.split(name, comments=True)) for name in found})
 
 
 COMMANDS = named(r"python ([\w/]+\.py[^`|\n]*)")

@@ -28,7 +28,6 @@ def save(network, folder):
 
 
 PAIRS = {
-    "of one lesson": lambda: (classifier(), classifier()),
     "of other data": lambda: (classifier("standardized"), classifier("standardized", IMAGES // 4)),
     "of another lesson": lambda: [
         network(lesson, depth=2, columns=4, bidirectional=True)
