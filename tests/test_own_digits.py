@@ -95,5 +95,4 @@ def test_the_walk_of_the_page_leads_to_a_better_network(folder, monkeypatch, cap
     run(collect)
     run(train_again.replace("runs/classic/TIME/model.keras", model), network)
     after = share_right(run(read))
-    print(f"before {before:.0%}, after {after:.0%}")
     assert after > max(before, 0.9)

@@ -17,7 +17,6 @@ CASES = [  # all lessons take these paths; lesson 1 alone takes all, the others 
     ("--learning-rate nan", 2, "finite number"),
     ("--dropout 1", 2, "less than 1"),
     ("--seed -1", 2, "greater than or equal to 0"),
-    ("--test-size 10001", 2, "--test-size 10,001: there are "),
     ("--compare", 2, "--compare needs two finished runs with the same test in runs"),
     ("--compare runs/none runs/nor", 2, "none: there is no finished run"),
     ("--compare --predict x.png", 2, "--predict, --draw and --compare: one at a time"),

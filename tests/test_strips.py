@@ -51,25 +51,20 @@ def load(path=DATA_FILE, length=5, columns=1, **options):
     return strips.load_equal_strips(path, length=length, columns=columns, **options)
 
 
-def test_test_strips_are_fixed_and_hold_each_test_digit_once():
-    _, test_digits = digits.load_mnist()
-    (*_, test), (*_, again) = load(distortion=0.1), load(train_size=100)
+def test_strips_hold_digits_of_their_part_and_those_of_training_are_composed_anew():
+    train_digits, test_digits = digits.load_mnist()
+    compose, validation, test = load(train_size=200)
+    distorted, _, again = load(train_size=100, distortion=0.2)
     np.testing.assert_array_equal(test.x, again.x)
     assert test.x.shape == (2000, 140, 28)
     assert in_order(images_of(test.x)) == in_order(test_digits.x)
-
-
-def test_training_strips_hold_training_digits_only_and_are_composed_anew():
-    train_digits, _ = digits.load_mnist()
-    compose, validation, _ = load(train_size=200)
+    assert in_order(images_of(validation.x)) == in_order(train_digits.x[-5000:])
     epochs = [compose(np.random.default_rng(seed)) for seed in (0, 0, 1)]
     for strip in epochs:
         assert strip.x.shape == (200, 140, 28)
         assert in_order(images_of(strip.x)) == in_order(train_digits.x[:1000])
     np.testing.assert_array_equal(epochs[0].x, epochs[1].x)
     assert not np.array_equal(epochs[0].x, epochs[2].x)
-    assert in_order(images_of(validation.x)) == in_order(train_digits.x[-5000:])
-    distorted, *_ = load(train_size=200, distortion=0.2)
     used = [in_order(images_of(distorted(np.random.default_rng(seed)).x)) for seed in (0, 1)]
     assert used[0] != used[1]
 
