@@ -120,6 +120,7 @@ def test_which_updates_are_orthogonal(cell):
         else:
             values = np.linalg.svd(update, compute_uv=False)
             assert 0 < values.max() < 2 * values.min()
+            assert not np.allclose(np.abs(update), 0.01, rtol=0.02)
 
 
 @pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adam", "AdamW", "Muon"])
