@@ -85,11 +85,6 @@ def is_complete(table: dict) -> bool:
     return bool(table["printed"]) if "printed" in table else not missing(table)
 
 
-def has_figures(table: dict) -> bool:
-    """Tell whether anything of a table was measured."""
-    return bool(table.get("printed")) or any(row["runs"] for row in table.get("rows", []))
-
-
 def by_command(table: dict) -> dict[str, dict]:
     """Return the settings with which each command of a table was measured."""
     if "printed" in table:
@@ -138,7 +133,9 @@ def measure_page(names: list[str], again: bool) -> None:
     """Measure what is missing of the tables of a page, trainings on one day and one machine."""
     tables = {name: up_to_date(figures.load(name), again) for name in names}
     todo = {name: table for name, table in tables.items() if not is_complete(table)}
-    trained = [table for table in tables.values() if "rows" in table and has_figures(table)]
+    trained = [
+        table for table in tables.values() if any(row["runs"] for row in table.get("rows", []))
+    ]
     other = {table["measured"] for table in trained} - {HERE}
     if other and any("rows" in table for table in todo.values()):
         sys.exit(f"measured {' and '.join(sorted(other))}; this is {HERE}: give --again")
