@@ -15,6 +15,9 @@ from PIL import Image, ImageFilter, ImageOps
 from support import ctc, plots, saved
 
 INK_SHARE = 20 / 28  # MNIST's digits fill a box of 20 x 20 in an image of 28 x 28
+# Heights of a line, in heights of a digit. On a strip each digit is centred on its own, so a line
+# is higher than its digits; nobody knows by how much.
+LINE_HEIGHTS = 1.0, 1.1, 1.2
 
 FEWEST_PICTURES = 15  # of which 12 are to train on
 MOST_SEEN = 120  # pictures that --seen shows; it would take minutes to lay out many more
@@ -54,26 +57,42 @@ class Reader:
     def read(self, ink: np.ndarray) -> tuple[np.ndarray, str, float, np.ndarray]:
         """Read ink, see `find_ink`; return the image that the network saw, and its answer.
 
+        A line is read several times, a little smaller and larger too; the surest answer counts.
+
         The answer: the digit, or the labels of a line; its probability; the probabilities of all
         classes: (steps, classes) of a line; (height, classes) of a digit, after every row, or
         (1, classes), if the network does not say them.
         """
-        image = (to_strip if self.columns else to_digit)(ink, self.size)
-        return image, *self.predict(image)
+        if not self.columns:
+            return self.read_digit(to_digit(ink, self.size))
+        strips = (to_strip(ink, self.size, height) for height in LINE_HEIGHTS)
+        return max(map(self.read_line, strips), key=lambda answer: answer[2])
 
-    def predict(self, image: np.ndarray) -> tuple[str, float, np.ndarray]:
-        """Read an image (height, width); return the answer, see `read`."""
-        if self.columns:
-            image = np.pad(image.T, ((0, -image.shape[1] % self.columns), (0, 0)))
+    def read_digit(self, image: np.ndarray) -> tuple[np.ndarray, str, float, np.ndarray]:
+        """Read an image (height, width) of one digit; return it and the answer, see `read`."""
         logits = self.network.predict_on_batch(image[None])
         probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
         probabilities = probabilities.reshape(-1, probabilities.shape[-1])
-        if not self.columns:
-            last = probabilities[-1]
-            return str(last.argmax()), float(last.max()), probabilities
-        reading = keras.ops.convert_to_numpy(ctc.read_labels(logits))
-        labels = ctc.spell(reading[0]) or "nothing"
-        return labels, float(ctc.confidences(reading, logits)[0]), probabilities
+        last = probabilities[-1]
+        return image, str(last.argmax()), float(last.max()), probabilities
+
+    def read_line(self, strip: np.ndarray) -> tuple[np.ndarray, str, float, np.ndarray]:
+        """Read a strip (height, width); return the surest of several answers, see `read`.
+
+        In training all digits begin at a whole step, but not on a strip of one's own. What the
+        network reads depends on which columns make a step, so it reads the strip behind 0, 1, ...,
+        columns - 1 empty columns.
+        """
+        room = self.columns - 1
+        after = room + -(strip.shape[1] + room) % self.columns
+        images = np.stack([np.pad(strip, ((0, 0), (n, after - n))) for n in range(self.columns)])
+        logits = self.network.predict_on_batch(images.transpose(0, 2, 1))
+        readings = keras.ops.convert_to_numpy(ctc.read_labels(logits))
+        confidences = ctc.confidences(readings, logits)
+        surest = confidences.argmax()
+        labels = ctc.spell(readings[surest]) or "nothing"
+        probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits[surest]))
+        return images[surest], labels, float(confidences[surest]), probabilities
 
 
 def for_any_length(network: keras.Model) -> keras.Model:
@@ -305,10 +324,13 @@ def to_digit(ink: np.ndarray, size: int = 28) -> np.ndarray:
     return np.pad(digit, [_margins(digit.sum(axis=axis), size) for axis in (1, 0)])
 
 
-def to_strip(ink: np.ndarray, size: int = 28) -> np.ndarray:
-    """Bring the ink of a line of digits to the form of a strip, uint8, (size, any width)."""
-    # In training each digit is centred on its own, so a line is a little higher than a digit.
-    line = _scaled(ink, round(size * INK_SHARE * 1.1) / ink.shape[0])
+def to_strip(ink: np.ndarray, size: int = 28, height: float = 1.1) -> np.ndarray:
+    """Bring the ink of a line of digits to the form of a strip, uint8, (size, any width).
+
+    Args:
+        height: of the line, counted in heights of a digit.
+    """
+    line = _scaled(ink, round(size * INK_SHARE * height) / ink.shape[0])
     margin = round(size * (1 - INK_SHARE) / 2)
     return np.pad(line, [_margins(line.sum(axis=1), size), (margin, margin)])
 

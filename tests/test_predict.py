@@ -93,7 +93,7 @@ def test_a_classifier_of_one_direction_is_asked_after_every_row(scaling, mnist, 
     )
     last_row.save(path)
     every_row.load_weights(path)
-    digit, probability, probabilities = predict.Reader(path).predict(mnist.x[0])
+    _, digit, probability, probabilities = predict.Reader(path).read_digit(mnist.x[0])
     expected = keras.ops.softmax(every_row.predict_on_batch(mnist.x[:1]))
     np.testing.assert_allclose(probabilities, np.asarray(expected)[0], atol=1e-6)
     assert (digit, probability) == (str(probabilities[-1].argmax()), probabilities[-1].max())
@@ -169,17 +169,51 @@ def test_strips_of_any_width(lesson, length, mnist, tmp_path, monkeypatch, capfd
     assert alike(strip, seen) > 0.6
 
 
-def test_a_network_for_one_length_reads_alike_at_another(mnist, tmp_path):
+def test_a_line_is_read_from_every_column_of_a_step_and_the_surest_answer_counts(mnist, tmp_path):
+    """By a network of another length, too: it reads as one of this length does."""
     settings = {"bidirectional": True, "columns": 4}
     labeller, longer = (network("seq_labelling", T, **settings) for T in (140, 168))
-    strip = strips.compose_strips(mnist, 5, 5, np.random.default_rng(0)).x[0]
     longer.set_weights(labeller.get_weights())
     longer.save(tmp_path / "model.keras")
-    logits = labeller.predict_on_batch(strip[None])
-    expected = ctc.confidences(np.asarray(ctc.read_labels(logits)), logits)[0]
-    _, probability, probabilities = predict.Reader(tmp_path / "model.keras").predict(strip.T)
-    assert probabilities.shape == (35, 11)
-    assert probability == pytest.approx(expected, rel=1e-4)
+    reader = predict.Reader(tmp_path / "model.keras")
+    surest = set()
+    for strip in strips.compose_strips(mnist, 5, 5, np.random.default_rng(0)).x[:20]:
+        strip = strip[:137]  # with 3 columns before or after it, 140
+        shifted = [np.pad(strip, ((before, 3 - before), (0, 0))) for before in range(4)]
+        logits = labeller.predict_on_batch(np.stack(shifted))
+        readings = np.asarray(ctc.read_labels(logits))
+        expected = ctc.confidences(readings, logits)
+        first = int(expected.argmax())
+        surest.add(first)
+        image, answer, probability, probabilities = reader.read_line(strip.T)
+        np.testing.assert_array_equal(image, shifted[first].T)
+        assert answer == (ctc.spell(readings[first]) or "nothing")
+        assert probability == pytest.approx(expected[first], rel=1e-4)
+        softmax = keras.ops.convert_to_numpy(keras.ops.softmax(logits[first]))
+        np.testing.assert_allclose(probabilities, softmax, atol=1e-5)
+    assert len(surest) > 1
+
+
+def test_a_line_is_read_at_three_heights_and_the_surest_answer_counts(mnist, tmp_path):
+    labeller = network("variable_length_seq", bidirectional=True, columns=7)
+    logits = labeller.get_layer("logits")
+    logits.kernel.assign(100 * logits.kernel)  # an unsure network takes the fewest steps
+    labeller.save(tmp_path / "model.keras")
+    reader = predict.Reader(tmp_path / "model.keras")
+    surest = set()
+    for strip in strips.compose_strips(mnist, 3, 3, np.random.default_rng(0)).x[:20]:
+        rows = np.flatnonzero(strip.any(axis=0))
+        ink = strip.T[rows[0] : rows[-1] + 1] / 255
+        seen = [predict.to_strip(ink, 28, height) for height in (1, 1.1, 1.2)]
+        assert [np.count_nonzero(image.any(axis=1)) for image in seen] == [20, 22, 24]
+        answers = [reader.read_line(image) for image in seen]
+        first = int(np.argmax([answer[2] for answer in answers]))
+        surest.add(first)
+        image, *answer, probabilities = reader.read(ink)
+        assert answer == [*answers[first][1:3]]
+        np.testing.assert_array_equal(image, answers[first][0])
+        np.testing.assert_array_equal(probabilities, answers[first][3])
+    assert len(surest) > 1
 
 
 @pytest.mark.parametrize(

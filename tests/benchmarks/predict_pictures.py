@@ -2,9 +2,10 @@
 
     python tests/benchmarks/predict_pictures.py
 
-Trains the networks of lessons 1 and 3. Then draws 500 digits for lesson 1, and 500 strips of 2 to 8
-digits for lesson 3: each is enlarged to a random size and put somewhere on a larger page, light on
-dark or dark on light, as a PNG file. Prints a Markdown table of how many are read correctly.
+Trains the networks of lessons 1 to 3. Then draws 500 digits for lesson 1, and 500 strips of 2 to 8
+digits for lessons 2 and 3: each is enlarged to a random size and put somewhere on a larger page,
+light on dark or dark on light, as a PNG file. Prints a Markdown table of how many are read
+correctly.
 """
 
 import re
@@ -63,17 +64,17 @@ def main() -> None:
     """Print the share of the digits in all pictures that were read correctly."""
     print(machine("keras", "tensorflow"))
     print("| network | pictures | digits in them | digits read correctly |\n|---|---|---|---|")
-    for command in "classic.py", "variable_length_seq.py", "variable_length_seq.py --columns 4":
-        script, random = command.split()[0], np.random.default_rng(0)
+    for script in "classic.py", "seq_labelling.py", "variable_length_seq.py":
+        random = np.random.default_rng(0)
         truths, images = examples(script, random)
-        with trained(command) as model:
+        with trained(script) as model:
             readings = read(script, model, images, random)
         wrong = sum(
             int(ctc.edit_distances(np.array([truth]) + 1, np.array([reading], int) + 1)[0])
             for truth, reading in zip(truths, readings, strict=True)
         )
         count = sum(map(len, truths))
-        print(f"| `python {command}` | {PICTURES} | {count:,} | {1 - wrong / count:.1%} |")
+        print(f"| `python {script}` | {PICTURES} | {count:,} | {1 - wrong / count:.1%} |")
 
 
 if __name__ == "__main__":
