@@ -398,6 +398,8 @@ def fuzz(count: int, large: bool = True) -> tuple[collections.Counter, Worst, Wo
             peak.start()
             try:
                 outcome, seconds = load(path)
+                if seconds > SECONDS:  # once, it may be the machine that was slow
+                    seconds = min(seconds, load(path)[1])
             except BaseException:
                 Path("failed_file.pkl").write_bytes(content)
                 raise
