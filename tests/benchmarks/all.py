@@ -6,9 +6,8 @@
 What a page shows stands in docs/figures: each table that names the page is measured, in all its
 rows, with the seeds 0, 1 and 2, one run after the other. Runs that are already there are kept, so
 that a measurement that was interrupted goes on; --again forgets them first. That is needed on
-another day or machine, because all trainings of a page are of one day and one machine. What a
-benchmark prints is measured as a whole, and may be of another. Let the machine do nothing else
-meanwhile.
+another day or machine, because all figures of a page are of one day and one machine. Let the
+machine do nothing else meanwhile.
 
 --check measures nothing. It names each table whose figures are not those of today's settings,
 changed defaults included, and the settings in which they differ; its exit code is 1 if there is
@@ -85,6 +84,11 @@ def is_complete(table: dict) -> bool:
     return bool(table["printed"]) if "printed" in table else not missing(table)
 
 
+def has_figures(table: dict) -> bool:
+    """Tell whether anything of a table was measured."""
+    return bool(table.get("printed")) or any(row["runs"] for row in table.get("rows", []))
+
+
 def by_command(table: dict) -> dict[str, dict]:
     """Return the settings with which each command of a table was measured."""
     if "printed" in table:
@@ -130,14 +134,11 @@ def measure(name: str, table: dict) -> None:
 
 
 def measure_page(names: list[str], again: bool) -> None:
-    """Measure what is missing of the tables of a page, trainings on one day and one machine."""
+    """Measure what is missing of the tables of a page, all on one day and one machine."""
     tables = {name: up_to_date(figures.load(name), again) for name in names}
     todo = {name: table for name, table in tables.items() if not is_complete(table)}
-    trained = [
-        table for table in tables.values() if any(row["runs"] for row in table.get("rows", []))
-    ]
-    other = {table["measured"] for table in trained} - {HERE}
-    if other and any("rows" in table for table in todo.values()):
+    other = {table["measured"] for table in tables.values() if has_figures(table)} - {HERE}
+    if todo and other:
         sys.exit(f"measured {' and '.join(sorted(other))}; this is {HERE}: give --again")
     for name, table in todo.items():
         save(name, table)  # what is out of date is gone, even if this is interrupted
