@@ -324,7 +324,7 @@ def to_digit(ink: np.ndarray, size: int = 28) -> np.ndarray:
     return np.pad(digit, [_margins(digit.sum(axis=axis), size) for axis in (1, 0)])
 
 
-def to_strip(ink: np.ndarray, size: int = 28, height: float = 1.1) -> np.ndarray:
+def to_strip(ink: np.ndarray, size: int, height: float) -> np.ndarray:
     """Bring the ink of a line of digits to the form of a strip, uint8, (size, any width).
 
     Args:

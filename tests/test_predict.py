@@ -163,7 +163,7 @@ def test_strips_of_any_width(lesson, length, mnist, tmp_path, monkeypatch, capfd
     assert run_in_process(ROOT / f"{lesson}.py", arguments, monkeypatch) == 0
     printed = capfd.readouterr().out
     assert re.fullmatch(r".*strip\.png: (nothing|\d( \d)*) \(\d+\.\d%\)\n", printed)
-    seen = predict.to_strip(predict.find_ink(path))
+    seen = predict.to_strip(predict.find_ink(path), 28, 1.1)
     assert seen.shape == (28, pytest.approx(28 * length, rel=0.2))
     seen = np.asarray(Image.fromarray(seen).resize((28 * length, 28)), float)
     assert alike(strip, seen) > 0.6
